@@ -1,0 +1,1 @@
+"""The socket, the metrics and the status page an operator looks at."""

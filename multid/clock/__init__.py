@@ -1,0 +1,1 @@
+"""The clock of the kernel, as NTP tells it (RFC 5905)."""

@@ -1,0 +1,217 @@
+"""The models that every part of the file builds on: frozen, strict, and comparable with `==`.
+
+A kind derives its own model from `ServiceConfig`; `File` is the whole document. Texts become values here and
+nowhere else; an error's text says what is allowed and what was given, its place is found by `multid.config.load`.
+"""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from multid.config import units
+from multid.config.address import Address, parse_listen
+
+
+class Model(BaseModel):
+    """A part of the file: unknown keys are errors, values are frozen, defaults are checked as if written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
+
+
+def _text(parse: Any) -> Any:
+    return lambda value: parse(value) if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) or value is None else (value,)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_text(units.parse_duration)),
+    PlainSerializer(units.format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": units.DURATION_PATTERN}),
+]
+"""Seconds, written `30s`, `5m`, `1h` or `4d`."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(_text(units.parse_size)),
+    PlainSerializer(units.format_size, when_used="json"),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": units.SIZE_PATTERN}),
+]
+"""Octets, written `64KiB`, `25MiB` or `1GiB`."""
+
+Rate = Annotated[
+    float,
+    BeforeValidator(_text(units.parse_rate)),
+    PlainSerializer(units.format_rate, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": units.RATE_PATTERN}),
+]
+"""Events a second, written `20/s` or `60/min`."""
+
+
+def _network(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"a network is written 192.0.2.0/24 or 2001:db8::/32: {error}") from None
+
+
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    BeforeValidator(_network),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string"}),
+]
+"""An IP network, written `192.0.2.0/24`; a lone address is a network of one."""
+
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
+
+Listen = Annotated[
+    Address,
+    BeforeValidator(_text(parse_listen)),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string"}),
+]
+"""An address to listen on: an endpoint string, see `multid.config.address`."""
+
+_LISTEN_SCHEMA = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+class Secret(Model):
+    """A secret by reference: exactly one of a file, a variable of the environment or a systemd credential."""
+
+    file: Path | None = Field(
+        default=None, description="file whose text is the secret; one line end at its end is not part of it"
+    )
+    env: str | None = Field(default=None, description="name of an environment variable")
+    credential: str | None = Field(default=None, description="name of a systemd credential (LoadCredential=)")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Secret":
+        if sum(x is not None for x in (self.file, self.env, self.credential)) != 1:
+            raise ValueError("a secret is exactly one of {file: PATH}, {env: NAME} or {credential: NAME}")
+        return self
+
+    def read(self) -> str:
+        """Return the secret's text; OSError or KeyError, which never hold the text, where there is none."""
+        if self.env is not None:
+            return os.environ[self.env]
+        directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        path = self.file if self.file is not None else Path(directory) / (self.credential or "")
+        return path.read_text("utf-8").removesuffix("\n").removesuffix("\r")
+
+
+class Limits(Model):
+    """How much a service takes on: connections now, of one peer, accepts and replies a second."""
+
+    connections: int = Field(default=1024, ge=1, description="connections at a time")
+    per_peer: int = Field(default=64, ge=1, description="connections at a time from one address (IPv6: one /64)")
+    rate: Rate | None = Field(
+        default=None, description="accepts a second per peer; of a UDP service, replies a second per peer (20/s)"
+    )
+    total_rate: Rate = Field(default=5000.0, description="UDP replies a second to all peers together")
+
+
+class Timeouts(Model):
+    """When a connection is ended that makes no use of itself, in seconds of the monotonic clock."""
+
+    idle: Duration = Field(default=300.0, gt=0, description="nothing read or written")
+    stall: Duration = Field(default=30.0, gt=0, description="the peer does not read what is waiting for it")
+    lifetime: Duration | None = Field(default=None, gt=0, description="the connection as a whole")
+
+
+class Tls(Model):
+    """Certificate and key of `ssl:` addresses and STARTTLS; read anew at each reload."""
+
+    certificate: Path = Field(description="PEM file: the certificate, then its chain")
+    key: Path | None = Field(
+        default=None, description="PEM file of the private key; by default in the certificate's file"
+    )
+    client_ca: Path | None = Field(
+        default=None, description="PEM file of the authorities whose client certificates are demanded"
+    )
+    minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="lowest TLS version")
+
+
+class ProxyProtocol(Model):
+    """Peers that are proxies and must begin with a PROXY protocol header (v1 or v2)."""
+
+    from_: Networks = Field(alias="from", description="networks of the proxies")
+
+
+class ServiceConfig(Model):
+    """The keys that every service has."""
+
+    type: str = Field(default="", description="the kind of service; by default the stanza's name")
+    enabled: bool = Field(default=True, description="false keeps the stanza and runs nothing")
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(_listed), WithJsonSchema(_LISTEN_SCHEMA)] = Field(
+        description="one address or a list: tcp:PORT[:interface=ADDR], udp:, tcp6:, ssl:, unix:PATH, systemd:name="
+    )
+    required: bool = Field(
+        False,
+        description="true: if it cannot bind, the daemon stops (71); false: tried again while the rest runs",
+    )
+    allow: Networks = Field(
+        (), description="networks that may connect; with deny, the longest match wins; empty: everybody"
+    )
+    deny: Networks = Field(default=(), description="networks that may not connect")
+    limits: Limits = Field(default=Limits(), description="how much the service takes on")
+    timeouts: Timeouts = Field(Timeouts(), description="when a connection is ended that makes no use of itself")
+    tls: Tls | None = Field(default=None, description="certificate and key, for ssl: addresses and STARTTLS")
+    proxy_protocol: ProxyProtocol | None = Field(default=None, description="proxies whose PROXY header names the peer")
+    record: bool = Field(
+        False,
+        description="one structured event a connection: peer, start, duration, octets, reason of its end",
+    )
+
+    @model_validator(mode="after")
+    def _ssl_needs_tls(self) -> "ServiceConfig":
+        if self.tls is None and any(address.transport == "ssl" for address in self.listen):
+            raise ValueError("an ssl: address needs 'tls' with a certificate")
+        return self
+
+
+class Log(Model):
+    """The daemon's own log."""
+
+    level: Literal["debug", "info", "warn", "error"] = Field(
+        default="info", description="the least serious level that is written"
+    )
+    format: Literal["text", "json", "journal"] | None = Field(
+        default=None, description="text, json or journal; journal is chosen by itself under systemd"
+    )
+
+
+class Admin(Model):
+    """Where an operator looks and commands."""
+
+    socket: Path | None = Field(
+        default=None, description="UNIX socket of the `multid` command; by default admin.sock in state_dir"
+    )
+    http: Listen | None = Field(default=None, description="status page, /metrics, /healthz and /readyz; absent: off")
+
+
+class File(Model):
+    """The whole document; `services` holds values of each kind's own model."""
+
+    state_dir: Path = Field(default=Path("var"), description="mail queue, admin socket")
+    drain_timeout: Duration = Field(30.0, description="how long open work may take to finish when the daemon stops")
+    include: tuple[str, ...] = Field(default=(), description="patterns of further files; each may add services")
+    log: Log = Field(default=Log(), description="the daemon's own log")
+    admin: Admin = Field(default=Admin(), description="where an operator looks and commands")
+    services: dict[str, ServiceConfig] = Field(default={}, description="the services by name")

@@ -1,0 +1,1 @@
+"""Lines: splitting, escaping, parsing, writing."""

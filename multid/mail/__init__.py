@@ -1,0 +1,1 @@
+"""Mail: receiving, keeping and delivering it (RFC 5321)."""

@@ -1,0 +1,1 @@
+"""The service kinds, one file each; found by `multid.kinds`."""
