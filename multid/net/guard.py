@@ -1,0 +1,208 @@
+"""Which datagrams are answered: a UDP service must never loop, amplify, or be used to silence somebody. Pure.
+
+No reply goes to
+
+- a source port where another service answers by itself: the well-known ones (`LOOPING_PORTS`), and every UDP port
+  this daemon serves (`own_ports`, which the caller keeps up to date); nor to one below `lowest_port`, if that is set;
+- a source that is not one host: multicast, broadcast, 0/8, 240/4, unspecified;
+- a peer beyond its rate (IPv4 by address, IPv6 by /64), except by the chance `leak`;
+- anybody beyond `total_rate`;
+- a peer that repeats itself like a loop: the same octets from the same port, `REPEATS` times beyond its rate, or
+  `RUN` times without `RUN_GAP` seconds between two. It is muted for one second, for each further time twice as long
+  up to a minute; only that port with those octets is, so that nobody can mute a client whose datagrams he cannot guess;
+- a peer whose request was too small: a reply is at most 1.2 times its request, IP and UDP headers counted.
+
+Loopback is held to no rate and to no size, a peer named in `allow` to no size. Everything refused is counted by reason;
+`report` returns what there is to log, at most once in `REPORT_EVERY` seconds.
+"""
+
+import ipaddress
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from random import random
+
+from multid.net.tokens import BucketTable, TokenBucket, source_prefix
+
+PORT = "looping-port"
+LOW_PORT = "low-port"
+SOURCE = "source"
+DESTINATION = "destination"
+RATE = "rate"
+TOTAL = "total-rate"
+REPEATED = "repeated"
+SIZE = "size"
+REASONS = (PORT, LOW_PORT, SOURCE, DESTINATION, RATE, TOTAL, REPEATED, SIZE)
+
+LOOPING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 2049, 5353, 11211})
+
+REPEATS = 8
+RUN = 1024
+RUN_GAP = 0.5
+FIRST_MUTE = 1.0
+LONGEST_MUTE = 60.0
+REPORT_EVERY = 10.0
+PEERS = 8192
+NAMED = 8
+"""How many muted peers a report names."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was refused since the last report: how many by reason, who was muted (the first few), how many mutes."""
+
+    refused: dict[str, int]
+    muted: tuple[str, ...]
+    mutes: int
+
+
+class _Peer:
+    """What is known of one address; a unit is a port and octets, by their hash, so that no datagram is kept."""
+
+    __slots__ = ("any_size", "bucket", "mute", "muted", "muted_until", "reason", "repeats", "run", "seen", "unit")
+
+    def __init__(self, reason: str | None, any_size: bool, bucket: TokenBucket | None) -> None:
+        self.reason = reason
+        self.any_size = any_size
+        self.bucket = bucket
+        self.unit = 0
+        self.seen = 0.0
+        self.run = 0
+        self.repeats = 0
+        self.muted = 0
+        self.mute = 0.0
+        self.muted_until = 0.0
+
+
+class Guard:
+    """Decides, datagram by datagram, whether a UDP service answers."""
+
+    def __init__(
+        self,
+        *,
+        rate: float,
+        total_rate: float,
+        now: float,
+        allow: Sequence[Network] = (),
+        own_ports: Collection[int] = (),
+        client_ports: Collection[int] = (),
+        lowest_port: int = 0,
+        leak: float = 0.25,
+        random: Callable[[], float] = random,
+        refused: dict[str, int] | None = None,
+    ) -> None:
+        """Build a guard; `client_ports` are looping ports from which this service's clients do ask (NTP's 123)."""
+        self.refused = refused if refused is not None else {}
+        for reason in REASONS:
+            self.refused.setdefault(reason, 0)
+        self._allow = tuple(allow)
+        self._own_ports = own_ports
+        self._client_ports = frozenset(client_ports)
+        self._looping_ports = LOOPING_PORTS - self._client_ports
+        self._lowest_port = lowest_port
+        self._buckets = BucketTable(rate, max(1.0, 2 * rate), leak=leak, limit=PEERS, random=random)
+        self._total = TokenBucket(total_rate, max(1.0, total_rate), now)
+        self._peers: dict[str, _Peer] = {}
+        self._muted: list[str] = []
+        self._mutes = 0
+        self._reported = dict(self.refused)
+        self._next_report = now
+
+    def refuses(self, host: str, port: int, request: bytes, now: float) -> str | None:
+        """Return the reason why this request gets no answer, or None: it may have one."""
+        peer = self._peers.get(host)
+        if peer is None:
+            peer = self._meet(host, now)
+        if port in self._looping_ports or (port in self._own_ports and port not in self._client_ports):
+            return self.count(PORT)
+        bucket = peer.bucket
+        if bucket is None:
+            return None if peer.reason is None else self.count(peer.reason)
+        if port < self._lowest_port:
+            return self.count(LOW_PORT)
+        unit = hash((port, request))
+        if unit == peer.muted and now < peer.muted_until:
+            return self.count(REPEATED)
+        within = bucket.take(now)
+        if self._repeats(peer, unit, within, now):
+            self._mute(peer, host, port, now)
+            return self.count(REPEATED)
+        if not within and not self._buckets.leaks():
+            return self.count(RATE)
+        return None if self._total.take(now) else self.count(TOTAL)
+
+    def refuses_reply(self, host: str, request_size: int, reply_size: int) -> str | None:
+        """Return the reason why a reply of this many octets is not sent, or None."""
+        if reply_size <= largest_reply(request_size, ":" in host):
+            return None
+        peer = self._peers.get(host) or self._judge(host, 0.0)
+        return None if peer.any_size else self.count(SIZE)
+
+    def count(self, reason: str) -> str:
+        """Count a refusal and return its reason."""
+        self.refused[reason] += 1
+        return reason
+
+    def report(self, now: float) -> Report | None:
+        """Return what was refused since the last report, None if that was nothing or the last report is recent."""
+        if now < self._next_report or self.refused == self._reported:
+            return None
+        news = {reason: count - self._reported.get(reason, 0) for reason, count in self.refused.items()}
+        report = Report({reason: count for reason, count in news.items() if count}, tuple(self._muted), self._mutes)
+        self._reported = dict(self.refused)
+        self._next_report = now + REPORT_EVERY
+        self._muted.clear()
+        self._mutes = 0
+        return report
+
+    def _repeats(self, peer: _Peer, unit: int, within: bool, now: float) -> bool:
+        if unit != peer.unit:
+            peer.unit = unit
+            peer.run = peer.repeats = 0
+        elif now - peer.seen < RUN_GAP:
+            peer.run += 1
+        else:
+            peer.run = 0
+        peer.repeats += not within
+        peer.seen = now
+        return peer.repeats >= REPEATS or peer.run >= RUN
+
+    def _mute(self, peer: _Peer, host: str, port: int, now: float) -> None:
+        is_recent = peer.mute and now < peer.muted_until + LONGEST_MUTE
+        peer.mute = min(2 * peer.mute, LONGEST_MUTE) if is_recent else FIRST_MUTE
+        peer.muted = peer.unit
+        peer.muted_until = now + peer.mute
+        peer.run = peer.repeats = 0
+        self._mutes += 1
+        if len(self._muted) < NAMED:
+            self._muted.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+    def _meet(self, host: str, now: float) -> _Peer:
+        if len(self._peers) >= PEERS:
+            del self._peers[next(iter(self._peers))]
+        peer = self._peers[host] = self._judge(host, now)
+        return peer
+
+    def _judge(self, host: str, now: float) -> _Peer:
+        address = ipaddress.ip_address(host)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if address.is_loopback:
+            return _Peer(None, True, None)
+        if not _is_one_host(address):
+            return _Peer(SOURCE, False, None)
+        named = any(address in network for network in self._allow)
+        return _Peer(None, named, self._buckets.bucket(source_prefix(host), now))
+
+
+def largest_reply(request_size: int, is_ipv6: bool) -> int:
+    """Octets of the largest reply to a request of so many octets: 1.2 times, IP and UDP headers counted."""
+    headers = 48 if is_ipv6 else 28
+    return (request_size + headers) * 6 // 5 - headers
+
+
+def _is_one_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if address.version == 4:
+        return 1 <= int(address) >> 24 <= 223
+    return not address.is_multicast and not address.is_unspecified
