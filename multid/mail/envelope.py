@@ -1,0 +1,65 @@
+"""What is known of a mail besides its content: whence, whereto, and how its sender wants to hear of it. Pure.
+
+An envelope is made once, when the mail is accepted, and never changed; what happens to a recipient later is the
+queue's. Addresses are canonical (`multid.mail.address`), DSN texts are decoded from xtext (RFC 3461).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Body = Literal["7BIT", "8BITMIME", "BINARYMIME"]
+Origin = Literal["smtp", "sendmail", "dsn"]
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient: `notify` holds NEVER alone, or some of SUCCESS, FAILURE, DELAY; empty if none was given."""
+
+    address: str
+    notify: frozenset[str] = frozenset()
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A mail without its content.
+
+    `sender` is '' for the null sender. `size` is the stored content's octets. `body` is what the content is, not what
+    was declared: 7BIT only if every octet is ASCII. `smtputf8` is set only if it is needed: an address or the header
+    is not ASCII. `received_at` is wall time. `peer` is `host:port` or empty, `tls` the protocol version or empty.
+    """
+
+    id: str
+    sender: str
+    recipients: tuple[Recipient, ...]
+    size: int
+    received_at: float
+    body: Body = "7BIT"
+    smtputf8: bool = False
+    ret: Literal["FULL", "HDRS"] | None = None
+    envid: str | None = None
+    origin: Origin = "smtp"
+    peer: str = ""
+    helo: str = ""
+    auth_user: str = ""
+    tls: str = ""
+
+
+class QueueIds:
+    """Queue ids such as `01J9T3QX7MABCD`: ten digits of time (ms), four at random; each is greater than the last."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def __call__(self) -> str:
+        """Return the next id."""
+        """Return the next id."""
+        fresh = int(self._clock() * 1000) << 20 | int.from_bytes(os.urandom(3)) >> 4
+        self._last = max(fresh, self._last + 1)
+        return "".join([_ALPHABET[self._last >> shift & 31] for shift in range(65, -1, -5)])
