@@ -1,0 +1,314 @@
+"""One stanza of the file, running: its addresses, its admission, its connections, its counters.
+
+A kind derives from `NetworkService` and says what a connection or a datagram does (`connected`, `received`), and
+what else must be opened (`open`). There is one way for every configuration, the first as well as each later one:
+`prepare` binds and opens, and may fail; the `Change` it returns is then committed or undone. A change keeps the
+service, its counters, and every socket whose address stays; connections keep the rules they began with.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from multid.net.admission import Access, Admission
+from multid.net.counters import Counters
+from multid.net.datagram import DatagramListener
+from multid.net.protocol import StreamProtocol
+from multid.net.sockets import BindError
+from multid.net.stream import StreamListener
+from multid.net.tls import server_context
+from multid.net.transport import StreamTransport
+from multid.service import Change, Runtime, ServiceError
+
+if TYPE_CHECKING:
+    from multid.config.address import Address
+    from multid.config.model import ServiceConfig
+    from multid.net.peer import Peer
+
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0
+"""Seconds between tries to bind an address: doubled from the first to the last."""
+
+
+@dataclass
+class Binding:
+    """One address of the service: its listener, or why there is none and when it is tried again."""
+
+    address: Address
+    listener: StreamListener | DatagramListener | None = None
+    problem: str = ""
+    delay: float = FIRST_RETRY
+    retry: Any = None
+
+    def cancel(self) -> None:
+        """Try no more."""
+        if self.retry is not None and self.retry.active():
+            self.retry.cancel()
+
+
+class NetworkService(Service):
+    """A running stanza; see the module."""
+
+    log = Logger()
+
+    def __init__(self, name: str, config: ServiceConfig, runtime: Runtime) -> None:
+        self.setName(name)
+        self.name: str = name
+        self.config: Any = config
+        self.runtime = runtime
+        self.counters = Counters()
+        self.admission = Admission(config.limits, Access(config.allow, config.deny))
+        self.connections: set[StreamTransport] = set()
+        self.bindings: dict[Any, Binding] = {}
+        self._tls: Any = None
+        self._sweep: Any = None
+        self._drained: Deferred[None] | None = None
+        self._exhausted = False
+
+    # What a kind says
+
+    def connected(self, peer: Peer) -> StreamProtocol:
+        """Return the protocol of a new connection, which is a StreamProtocol."""
+        raise NotImplementedError(f"{self.config.type} takes no connections")
+
+    def received(self, data: bytes, peer: Peer) -> bytes | None:
+        """Return the answer to a datagram, None for none."""
+        raise NotImplementedError(f"{self.config.type} takes no datagrams")
+
+    async def open(self, config: Any) -> Change:
+        """Open what a configuration needs besides its addresses; raise ServiceError where that cannot be."""
+        return Change(lambda: None, lambda: None)
+
+    async def close(self) -> None:
+        """Close what `open` opened; the connections have ended."""
+
+    def details(self) -> dict[str, Any]:
+        """Return what the status of this kind shows besides addresses and counters."""
+        return {}
+
+    # A configuration, the first or another
+
+    async def prepare(self, config: Any, *, strict: bool) -> Change:
+        """Bind and open what a configuration needs; `strict` makes a failed bind an error also where not required.
+
+        Raise ServiceError, with everything as it was.
+        """
+        added = self.bind(config, strict=strict)
+        try:
+            tls = _tls(config)
+            inner = await self.open(config)
+        except BaseException:
+            self._release(added)
+            raise
+
+        def commit() -> None:
+            self._tls = tls
+            inner.commit()
+            self._commit(config, added)
+
+        def undo() -> None:
+            inner.undo()
+            self._release(added)
+
+        return Change(commit, undo)
+
+    def bind(self, config: Any, *, strict: bool) -> dict[Any, Binding]:
+        """Bind the addresses that a configuration adds; what fails is kept with its problem, or raised."""
+        added: dict[Any, Binding] = {}
+        for address in config.listen:
+            if address.key in self.bindings:
+                continue
+            added[address.key] = binding = Binding(address)
+            try:
+                self.runtime.sockets.bind(address)
+            except BindError as error:
+                binding.problem = str(error)
+                if strict or config.required:
+                    self._release(added)
+                    raise
+        return added
+
+    def _release(self, bindings: dict[Any, Binding]) -> None:
+        for key, binding in bindings.items():
+            if key not in self.bindings:
+                self.runtime.sockets.close(binding.address)
+
+    def _commit(self, config: Any, added: dict[Any, Binding]) -> None:
+        self.config = config
+        self.admission.retune(config.limits, Access(config.allow, config.deny))
+        wanted = {address.key for address in config.listen}
+        for key in [key for key in self.bindings if key not in wanted]:
+            self._stop_listening(self.bindings.pop(key), close=True)
+        self.bindings |= added
+        if self.running:
+            for binding in added.values():
+                self._listen(binding)
+
+    # Running
+
+    def startService(self) -> None:
+        """IService API: take connections on every address that is bound, and try the others again."""
+        Service.startService(self)
+        for binding in self.bindings.values():
+            self._listen(binding)
+        self._schedule_sweep()
+
+    def stopService(self) -> Deferred[None]:
+        """IService API: accept no more, finish open work; fires when the last connection has ended."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for binding in self.bindings.values():
+            self._stop_listening(binding, close=False)
+        await self.drain()
+        if self._sweep is not None and self._sweep.active():
+            self._sweep.cancel()
+        await self.close()
+
+    def release(self) -> None:
+        """Close the sockets of every address; the file names the service no more."""
+        for binding in self.bindings.values():
+            self.runtime.sockets.close(binding.address)
+
+    async def drain(self) -> None:
+        """Let every connection finish; returns when there is none."""
+        for transport in list(self.connections):
+            transport.end = transport.end or "drained"
+            transport.application.drain()
+        if self.connections:
+            self._drained = Deferred()
+            await self._drained
+
+    def abort(self) -> None:
+        """Reset every connection that is left."""
+        for transport in list(self.connections):
+            transport.abort("aborted")
+
+    def _listen(self, binding: Binding) -> None:
+        address = binding.address
+        try:
+            sock = self.runtime.sockets.bind(address)
+        except BindError as error:
+            binding.problem = str(error)
+            self._retry(binding)
+            return
+        if binding.problem:
+            self.log.info("{service}: listens on {address}", service=self.name, address=str(address))
+        binding.problem = ""
+        kind = DatagramListener if address.is_datagram else StreamListener
+        binding.listener = kind(address, sock, self)
+        binding.listener.start()
+
+    def _retry(self, binding: Binding) -> None:
+        self.log.warn(
+            "{service}: {problem}; tried again in {delay:g} s",
+            service=self.name,
+            problem=binding.problem,
+            delay=binding.delay,
+        )
+        binding.retry = self.runtime.reactor.callLater(binding.delay, self._listen, binding)
+        binding.delay = min(binding.delay * 2, LAST_RETRY)
+
+    def _stop_listening(self, binding: Binding, *, close: bool) -> None:
+        binding.cancel()
+        if binding.listener is not None:
+            binding.listener.stop()
+        if close:
+            self.runtime.sockets.close(binding.address)
+
+    # Connections and datagrams
+
+    def accepted(self, sock: socket.socket, peer: Peer, address: Address) -> None:
+        """Let a new connection in, or close it and count why."""
+        reason = self.admission.refuse(peer, self.runtime.reactor.seconds())
+        if reason is not None:
+            self.counters.rejected[reason] += 1
+            sock.close()
+            self.runtime.descriptors.give_back()
+            return
+        self.counters.connections += 1
+        self.counters.connections_total += 1
+        protocol = self.connected(peer)
+        transport = StreamTransport(sock, protocol, peer, self)
+        self.connections.add(transport)
+        transport.startReading()
+        if address.transport == "ssl":
+            transport.startTLS(self._tls)
+        protocol.makeConnection(transport)
+
+    def disconnected(self, transport: StreamTransport) -> None:
+        """A connection has ended."""
+        self.connections.discard(transport)
+        self.counters.connections -= 1
+        self.admission.leave(transport.peer)
+        self.runtime.descriptors.give_back()
+        if self._drained is not None and not self.connections:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def datagram(self, data: bytes, peer: Peer) -> bytes | None:
+        """Return the answer to a datagram that may be answered."""
+        if not self.admission.access.permits(peer.host):
+            self.counters.dropped["access"] += 1
+            return None
+        return self.received(data, peer)
+
+    def exhausted(self) -> None:
+        """The process has no descriptor left for a connection; said once until there was none too few."""
+        if not self._exhausted:
+            self.log.warn("{service}: accepts no more until a connection ends: file descriptors", service=self.name)
+        self._exhausted = True
+
+    def _schedule_sweep(self) -> None:
+        timeouts = self.config.timeouts
+        every = min(1.0, timeouts.idle / 4, timeouts.stall / 4)
+        self._sweep = self.runtime.reactor.callLater(every, self._check)
+
+    def _check(self) -> None:
+        now = self.runtime.reactor.seconds()
+        for transport in list(self.connections):
+            transport.check(now)
+        if self.runtime.descriptors.available > 0:
+            self._exhausted = False
+        if self.running or self.connections:
+            self._schedule_sweep()
+
+    # What an operator sees
+
+    @property
+    def state(self) -> str:
+        """`up`, `degraded` (some addresses), `down` (none), `draining` or `stopped`."""
+        if not self.running:
+            return "draining" if self.connections else "stopped"
+        problems = sum(bool(binding.problem) for binding in self.bindings.values())
+        if not problems:
+            return "up"
+        return "down" if problems == len(self.bindings) else "degraded"
+
+    def status(self) -> dict[str, Any]:
+        """Return name, type, state, addresses (with problems), counters and details, as plain data."""
+        return {
+            "name": self.name,
+            "type": self.config.type,
+            "state": self.state,
+            "listen": [
+                {"address": str(binding.address), "problem": binding.problem} for binding in self.bindings.values()
+            ],
+            "counters": self.counters.as_dict(),
+            "details": self.details(),
+        }
+
+
+def _tls(config: ServiceConfig) -> Any:
+    if config.tls is None:
+        return None
+    try:
+        return server_context(config.tls)
+    except Exception as error:
+        raise ServiceError(f"tls: {error}") from error

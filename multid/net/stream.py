@@ -1,0 +1,100 @@
+"""Accepting connections on one address of a service."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.logger import Logger
+
+from multid.net.peer import Peer
+
+if TYPE_CHECKING:
+    from multid.config.address import Address
+    from multid.net.service import NetworkService
+
+_ACCEPTS_A_TURN = 64
+_PAUSE = 1.0
+"""Seconds without accepting after the kernel refused us a descriptor."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class StreamListener(FileDescriptor):
+    """Takes the connections that arrive at a listening socket, and hands each to the service with its peer.
+
+    At the budget of descriptors it stops reading, so that clients wait in the kernel's queue and nothing spins,
+    and goes on as soon as a connection ends.
+    """
+
+    log = Logger()
+
+    def __init__(self, address: Address, sock: socket.socket, service: NetworkService) -> None:
+        FileDescriptor.__init__(self, service.runtime.reactor)
+        self.address = address
+        self.socket = sock
+        self.service = service
+        self._open = False
+
+    def fileno(self) -> int:
+        """IFileDescriptor API."""
+        return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        """ILoggingContext API."""
+        return self.service.name
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._open = True
+        self.startReading()
+
+    def stop(self) -> None:
+        """Accept no more; the socket stays bound, it is the store's."""
+        self._open = False
+        self.stopReading()
+
+    def doRead(self) -> None:
+        """IReadDescriptor API."""
+        for _ in range(_ACCEPTS_A_TURN):
+            if not self.service.runtime.descriptors.take():
+                self._pause_for_budget()
+                return
+            try:
+                sock, name = self.socket.accept()
+            except OSError as error:
+                self.service.runtime.descriptors.give_back()
+                if error.errno in _EXHAUSTED:
+                    self._pause_for_kernel(error)
+                if error.errno not in {errno.ECONNABORTED, errno.EINTR, errno.EPERM}:
+                    return
+            else:
+                self.service.accepted(sock, _peer(sock, name), self.address)
+
+    def connectionLost(self, reason: object) -> None:
+        """IReadWriteDescriptor API: the reactor shuts down; the socket is the store's."""
+        self.stop()
+
+    def _pause_for_budget(self) -> None:
+        self.stopReading()
+        self.service.exhausted()
+        self.service.runtime.descriptors.wait(self._resume)
+
+    def _pause_for_kernel(self, error: OSError) -> None:
+        self.stopReading()
+        self.log.warn("{service}: cannot accept: {why}", service=self.service.name, why=error.strerror)
+        self.service.runtime.reactor.callLater(_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if self._open:
+            self.startReading()
+
+
+def _peer(sock: socket.socket, name: tuple[str, int] | str) -> Peer:
+    if isinstance(name, tuple):
+        return Peer(name[0], name[1])
+    pid, _uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return Peer("unix", pid)
