@@ -45,10 +45,12 @@ class Binding:
     delay: float = FIRST_RETRY
     retry: Any = None
 
-    def cancel(self) -> None:
-        """Try no more."""
+    def stop(self) -> None:
+        """Listen no more, try no more; the socket is the store's."""
         if self.retry is not None and self.retry.active():
             self.retry.cancel()
+        if self.listener is not None:
+            self.listener.stop()
 
 
 class NetworkService(Service):
@@ -91,6 +93,9 @@ class NetworkService(Service):
         """Return what the status of this kind shows besides addresses and counters."""
         return {}
 
+    def reopen(self) -> None:
+        """Open files anew that somebody may have moved away (SIGUSR1)."""
+
     # A configuration, the first or another
 
     async def prepare(self, config: Any, *, strict: bool) -> Change:
@@ -100,25 +105,23 @@ class NetworkService(Service):
         """
         added = self.bind(config, strict=strict)
         try:
-            tls = _tls(config)
-            inner = await self.open(config)
-        except BaseException:
-            self._release(added)
-            raise
+            tls = server_context(config.tls) if config.tls is not None else None
+        except ValueError as error:
+            raise ServiceError(f"tls: {error}") from error
+        inner = await self.open(config)
 
         def commit() -> None:
             self._tls = tls
             inner.commit()
             self._commit(config, added)
 
-        def undo() -> None:
-            inner.undo()
-            self._release(added)
-
-        return Change(commit, undo)
+        return Change(commit, inner.undo)
 
     def bind(self, config: Any, *, strict: bool) -> dict[Any, Binding]:
-        """Bind the addresses that a configuration adds; what fails is kept with its problem, or raised."""
+        """Bind the addresses that a configuration adds; what fails is kept with its problem, or raised.
+
+        A socket that turns out not to be wanted stays with the store, whose owner closes it (`SocketStore.keep`).
+        """
         added: dict[Any, Binding] = {}
         for address in config.listen:
             if address.key in self.bindings:
@@ -129,52 +132,43 @@ class NetworkService(Service):
             except BindError as error:
                 binding.problem = str(error)
                 if strict or config.required:
-                    self._release(added)
                     raise
         return added
-
-    def _release(self, bindings: dict[Any, Binding]) -> None:
-        for key, binding in bindings.items():
-            if key not in self.bindings:
-                self.runtime.sockets.close(binding.address)
 
     def _commit(self, config: Any, added: dict[Any, Binding]) -> None:
         self.config = config
         self.admission.retune(config.limits, Access(config.allow, config.deny))
         wanted = {address.key for address in config.listen}
         for key in [key for key in self.bindings if key not in wanted]:
-            self._stop_listening(self.bindings.pop(key), close=True)
+            self.bindings.pop(key).stop()
         self.bindings |= added
-        if self.running:
-            for binding in added.values():
-                self._listen(binding)
 
     # Running
 
     def startService(self) -> None:
         """IService API: take connections on every address that is bound, and try the others again."""
         Service.startService(self)
-        for binding in self.bindings.values():
-            self._listen(binding)
+        self.listen()
         self._schedule_sweep()
+
+    def listen(self) -> None:
+        """Begin to listen on the addresses that are new; called when every service that gave one up has stopped."""
+        for binding in self.bindings.values():
+            if binding.listener is None and binding.retry is None:
+                self._listen(binding)
 
     def stopService(self) -> Deferred[None]:
         """IService API: accept no more, finish open work; fires when the last connection has ended."""
         Service.stopService(self)
+        for binding in self.bindings.values():
+            binding.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        for binding in self.bindings.values():
-            self._stop_listening(binding, close=False)
         await self.drain()
         if self._sweep is not None and self._sweep.active():
             self._sweep.cancel()
         await self.close()
-
-    def release(self) -> None:
-        """Close the sockets of every address; the file names the service no more."""
-        for binding in self.bindings.values():
-            self.runtime.sockets.close(binding.address)
 
     async def drain(self) -> None:
         """Let every connection finish; returns when there is none."""
@@ -214,13 +208,6 @@ class NetworkService(Service):
         )
         binding.retry = self.runtime.reactor.callLater(binding.delay, self._listen, binding)
         binding.delay = min(binding.delay * 2, LAST_RETRY)
-
-    def _stop_listening(self, binding: Binding, *, close: bool) -> None:
-        binding.cancel()
-        if binding.listener is not None:
-            binding.listener.stop()
-        if close:
-            self.runtime.sockets.close(binding.address)
 
     # Connections and datagrams
 
@@ -303,12 +290,3 @@ class NetworkService(Service):
             "counters": self.counters.as_dict(),
             "details": self.details(),
         }
-
-
-def _tls(config: ServiceConfig) -> Any:
-    if config.tls is None:
-        return None
-    try:
-        return server_context(config.tls)
-    except Exception as error:
-        raise ServiceError(f"tls: {error}") from error

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from multid.config.address import Address
@@ -50,14 +51,14 @@ class SocketStore:
         """Whether the address is bound here."""
         return address.key in self._held
 
-    def close(self, address: Address) -> None:
-        """Close the socket of an address, and remove the file of a UNIX socket."""
-        sock = self._held.pop(address.key, None)
-        if sock is None:
-            return
-        sock.close()
-        if address.transport == "unix":
-            Path(address.path).unlink(missing_ok=True)
+    def keep(self, addresses: Iterable[Address]) -> None:
+        """Close every socket but those of the addresses given, and remove the file of a UNIX socket."""
+        wanted = {address.key for address in addresses}
+        for key in [key for key in self._held if key not in wanted]:
+            self._held.pop(key).close()
+            transport, _, _, path, _ = key
+            if transport == "unix":
+                Path(path).unlink(missing_ok=True)
 
     def _adopt(self, address: Address) -> socket.socket | None:
         wanted = socket.SOCK_DGRAM if address.is_datagram else socket.SOCK_STREAM

@@ -1,0 +1,113 @@
+"""Fixtures for every test."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from multid.kinds import discover
+from multid.net.service import NetworkService
+from tests.loop import Loop, runtime
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+class Bench:
+    """Services on sockets of their own, driven by a loop, and clients that talk to them."""
+
+    def __init__(self, loop: Loop, state_dir: Any) -> None:
+        self.loop = loop
+        self.runtime = runtime(loop, state_dir)
+        self.clients: list[socket.socket] = []
+        self.services: list[NetworkService] = []
+
+    def serve(self, kind: str, **keys: Any) -> NetworkService:
+        """Start a service of the keys given; by default on any port of loopback."""
+        found = discover()[kind]
+        keys.setdefault("listen", "tcp:0:interface=127.0.0.1")
+        config = found.config(type=kind, **keys)
+        service = found.build(kind, config, self.runtime)
+        change = self.loop.result(service.prepare(config, strict=False))
+        change.commit()
+        service.startService()
+        self.services.append(service)
+        return service
+
+    def retune(self, service: NetworkService, **keys: Any) -> None:
+        config = type(service.config)(type=service.config.type, **keys)
+        self.loop.result(service.prepare(config, strict=True)).commit()
+        service.listen()
+
+    def address(self, service: NetworkService, number: int = 0) -> Any:
+        binding = list(service.bindings.values())[number]
+        assert binding.listener is not None, binding.problem
+        return binding.listener.socket.getsockname()
+
+    def connect(self, service: NetworkService, number: int = 0, *, buffer: int | None = None) -> socket.socket:
+        """Return a connected client socket, non-blocking: TCP, UDP or UNIX as the address is."""
+        listener = list(service.bindings.values())[number].listener
+        assert listener is not None
+        kind = listener.socket.type & ~socket.SOCK_NONBLOCK
+        client = socket.socket(listener.socket.family, kind)
+        self.clients.append(client)
+        if buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        client.connect(listener.socket.getsockname())
+        client.setblocking(False)
+        return client
+
+    def read(self, client: socket.socket, size: int) -> bytes:
+        """Read exactly so many octets, or fewer at the end of the stream."""
+        data = bytearray()
+
+        def enough() -> bool:
+            try:
+                chunk = client.recv(min(65536, size - len(data)))
+            except BlockingIOError:
+                return False
+            data.extend(chunk)
+            return not chunk or len(data) >= size
+
+        self.loop.until(enough)
+        return bytes(data)
+
+    def read_all(self, client: socket.socket) -> bytes:
+        """Read to the end of the stream."""
+        return self.read(client, 1 << 40)
+
+    def receive(self, client: socket.socket) -> bytes:
+        """Receive one datagram."""
+        received: list[bytes] = []
+
+        def got() -> bool:
+            try:
+                received.append(client.recv(65536))
+            except BlockingIOError:
+                return False
+            return True
+
+        self.loop.until(got)
+        return received[0]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        for service in self.services:
+            if service.running:
+                stopping = service.stopService()
+                service.abort()
+                self.loop.result(stopping)
+        self.runtime.sockets.keep(())
+
+
+@pytest.fixture
+def bench(loop: Loop, tmp_path: Any) -> Iterator[Bench]:
+    bench = Bench(loop, tmp_path)
+    yield bench
+    bench.close()

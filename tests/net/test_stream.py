@@ -1,0 +1,200 @@
+"""Connections: admission, half-close, back-pressure, timeouts, draining."""
+
+import random
+import socket
+import struct
+
+import pytest
+
+from tests.conftest import Bench
+
+
+def test_echo_returns_all_after_half_close(bench: Bench) -> None:
+    service = bench.serve("echo")
+    client = bench.connect(service)
+    sent = random.Random(1).randbytes(4 << 20)
+    received = bytearray()
+    offset = 0
+
+    def done() -> bool:
+        nonlocal offset
+        if offset < len(sent):
+            try:
+                offset += client.send(sent[offset : offset + 65536])
+            except BlockingIOError:
+                pass
+            if offset == len(sent):
+                client.shutdown(socket.SHUT_WR)
+        try:
+            chunk = client.recv(65536)
+        except BlockingIOError:
+            return False
+        received.extend(chunk)
+        return not chunk
+
+    bench.loop.until(done, within=30)
+    assert bytes(received) == sent
+    bench.loop.until(lambda: service.counters.connections == 0)
+    assert service.counters.received_bytes == service.counters.sent_bytes == len(sent)
+    assert service.counters.connections_total == 1
+
+
+def test_a_client_that_never_reads_is_bounded_and_then_reset(bench: Bench) -> None:
+    service = bench.serve("echo", timeouts={"stall": "30s"})
+    client = bench.connect(service, buffer=4096)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    for _ in range(2000):
+        try:
+            client.send(b"x" * 65536)
+        except BlockingIOError:
+            pass
+        bench.loop.turn()
+    assert 0 < transport.pending <= 4 * 65536
+    bench.loop.advance(1)
+    bench.loop.advance(28)
+    assert service.connections
+    bench.loop.advance(2)
+    bench.loop.until(lambda: not service.connections)
+    assert transport.end == "stall"
+
+
+def test_an_idle_connection_ends_at_its_time_and_not_before(bench: Bench) -> None:
+    service = bench.serve("echo", timeouts={"idle": "10s"})
+    client = bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    client.send(b"x")
+    assert bench.read(client, 1) == b"x"
+    bench.loop.advance(1)
+    bench.loop.advance(9.5)
+    assert service.connections
+    bench.loop.advance(1)
+    assert bench.read_all(client) == b""
+    assert transport.end == "idle"
+
+
+def test_lifetime_ends_a_busy_connection(bench: Bench) -> None:
+    service = bench.serve("echo", timeouts={"lifetime": "5s"})
+    client = bench.connect(service)
+    for _ in range(4):
+        client.send(b"x")
+        assert bench.read(client, 1) == b"x"
+        bench.loop.advance(1)
+    assert service.connections
+    bench.loop.advance(1.5)
+    bench.loop.until(lambda: not service.connections)
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"limits": {"connections": 2}}, "connections"),
+        ({"limits": {"per_peer": 2}}, "per_peer"),
+        ({"limits": {"rate": "2/s"}}, "rate"),
+    ],
+)
+def test_the_limit_lets_in_as_many_as_it_says_and_counts_the_rest(bench: Bench, keys: dict, reason: str) -> None:
+    service = bench.serve("echo", **keys)
+    clients = [bench.connect(service) for _ in range(3)]
+    bench.loop.until(lambda: service.counters.rejected[reason] == 1)
+    assert service.counters.connections == 2
+    assert bench.read_all(clients[2]) == b""
+    clients[0].send(b"in")
+    assert bench.read(clients[0], 2) == b"in"
+
+
+def test_a_place_is_free_again_when_a_connection_ends(bench: Bench) -> None:
+    service = bench.serve("echo", limits={"per_peer": 1})
+    first = bench.connect(service)
+    bench.loop.until(lambda: service.connections)
+    first.close()
+    bench.loop.until(lambda: not service.connections)
+    second = bench.connect(service)
+    second.send(b"y")
+    assert bench.read(second, 1) == b"y"
+
+
+def test_allow_and_deny_by_the_longest_match(bench: Bench) -> None:
+    service = bench.serve("echo", allow=["127.0.0.1/32"], deny=["127.0.0.0/8"])
+    client = bench.connect(service)
+    client.send(b"z")
+    assert bench.read(client, 1) == b"z"
+    bench.retune(service, listen="tcp:0:interface=127.0.0.1", deny=["127.0.0.0/8"])
+    refused = bench.connect(service)
+    assert bench.read_all(refused) == b""
+    assert service.counters.rejected["access"] == 1
+    client.send(b"still in")
+    assert bench.read(client, 8) == b"still in"
+
+
+def test_draining_sends_what_is_written_and_ends(bench: Bench) -> None:
+    service = bench.serve("echo")
+    client = bench.connect(service)
+    client.send(b"last words")
+    bench.loop.until(lambda: service.counters.received_bytes == 10)
+    bench.loop.result(service.stopService())
+    assert bench.read_all(client) == b"last words"
+
+
+def test_a_reset_while_reading_is_paused_is_noticed(bench: Bench) -> None:
+    service = bench.serve("discard")
+    client = bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    transport.stopReading()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    bench.loop.advance(1)
+    bench.loop.advance(1)
+    assert not service.connections
+    assert transport.end == "reset"
+
+
+def test_unix_sockets_have_their_mode_and_are_served(bench: Bench, tmp_path) -> None:
+    path = tmp_path / "echo.sock"
+    service = bench.serve("echo", listen=f"unix:{path}:mode=600")
+    assert path.stat().st_mode & 0o777 == 0o600
+    client = bench.connect(service)
+    client.send(b"local")
+    assert bench.read(client, 5) == b"local"
+    transport = next(iter(service.connections))
+    assert transport.peer.host == "unix"
+
+
+def test_ipv6_and_ipv4_are_two_sockets(bench: Bench) -> None:
+    service = bench.serve("echo", listen=["tcp6:0:interface=\\:\\:1", "tcp:0:interface=127.0.0.1"])
+    for number in (0, 1):
+        client = bench.connect(service, number)
+        client.send(b"v")
+        assert bench.read(client, 1) == b"v"
+
+
+def test_a_taken_port_is_tried_again_until_it_is_free(bench: Bench) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        service = bench.serve("echo", listen=f"tcp:{port}:interface=127.0.0.1")
+        assert service.state == "down"
+        problem = service.status()["listen"][0]["problem"]
+        assert f"cannot listen on tcp:{port}:interface=127.0.0.1: in use by" in problem
+        bench.loop.advance(1)
+        assert service.state == "down"
+    bench.loop.advance(2)
+    assert service.state == "up"
+    client = bench.connect(service)
+    client.send(b"up")
+    assert bench.read(client, 2) == b"up"
+
+
+def test_at_the_budget_of_descriptors_accepting_pauses_and_goes_on(bench: Bench) -> None:
+    bench.runtime.descriptors.limit = bench.runtime.descriptors.reserve + 2
+    service = bench.serve("echo")
+    clients = [bench.connect(service) for _ in range(3)]
+    bench.loop.until(lambda: service.counters.connections == 2)
+    for _ in range(5):
+        bench.loop.turn()
+    assert service.counters.connections == 2
+    clients[0].close()
+    clients[2].send(b"waited")
+    assert bench.read(clients[2], 6) == b"waited"
