@@ -77,6 +77,17 @@ class Report:
     content: bytes
 
 
+def new_mail(envelope: Envelope, content: Content, state: MailState = MailState.READY) -> QueuedMail:
+    """Return a mail that is due at once for each of its recipients."""
+    deliveries = (Delivery(due=envelope.received_at),) * len(envelope.recipients)
+    return QueuedMail(envelope, deliveries, content, state)
+
+
+def new_report(report: Report) -> QueuedMail:
+    """Return the mail that a report is."""
+    return new_mail(report.envelope, Content(len(report.content), report.content))
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """A change of one mail, made whole or not at all: None and empty leave as it is.

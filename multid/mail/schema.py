@@ -141,15 +141,16 @@ def numbers_in_files(connection: sqlite3.Connection) -> set[int]:
     return {number for (number,) in connection.execute("SELECT number FROM mail WHERE content IS NULL")}
 
 
-def load(connection: sqlite3.Connection, id_: str) -> QueuedMail | None:
-    """Return a mail with its content, or None; the content is empty if it lies in a file."""
+def load(connection: sqlite3.Connection, id_: str, path: str) -> QueuedMail | None:
+    """Return a mail with its content, which lies in the file `path` if it is not in the row; None if there is none."""
     row = connection.execute(f"SELECT {_MAIL}, content FROM mail WHERE number = ?", (queue_number(id_),)).fetchone()
     if row is None:
         return None
     recipients = connection.execute(
         f"SELECT {_RECIPIENT} FROM recipient WHERE mail = ? ORDER BY place", (row[0],)
     ).fetchall()
-    return _mail(row[:-1], recipients, Content(row[5], row[-1]))
+    content = row[-1]
+    return _mail(row[:-1], recipients, Content(row[5], content, path if content is None else None))
 
 
 def select(connection: sqlite3.Connection, query: Query) -> list[QueuedMail]:
