@@ -1,4 +1,4 @@
-r"""The content of a mail on its way out: dots doubled at every line's start, ended by a line of one dot (RFC 5321 4.5.2).
+r"""Content on its way out: dots doubled at every line's start, ended by a line of one dot (RFC 5321 4.5.2).
 
 `DotStuffer` holds at any chunking: what it returns for the chunks of a content, joined, is what it would have returned
 for the content whole, and nowhere in it is a line of a lone dot before the end. Pure.
