@@ -14,27 +14,62 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
+    SerializeAsAny,
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from multid.config import units
-from multid.config.address import Address, parse_listen
+from multid.config.address import Address, parse_listen, parse_network
+from multid.config.problems import Mistake
 
 
 class Model(BaseModel):
     """A part of the file: unknown keys are errors, values are frozen, defaults are checked as if written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: Any) -> Any:
+        """`echo:` with nothing after it is a mapping without keys."""
+        return {} if value is None else value
 
 
 def _text(parse: Any) -> Any:
-    return lambda value: parse(value) if isinstance(value, str) else value
+    """Return a validator that parses texts, and leaves what is a value already, such as a default."""
+
+    def validate(value: Any) -> Any:
+        if value is None or isinstance(value, list | dict):
+            raise PydanticCustomError("string_type", "must be a text")
+        return parse(value) if isinstance(value, str) else value
+
+    return validate
+
+
+class _Listed:
+    """Marks a tuple that may be written as one value, without a list."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_listed, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        array = handler(schema)
+        return {"anyOf": [array["items"], array]}
 
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) or value is None else (value,)
+
+
+LISTED = _Listed()
 
 
 Duration = Annotated[
@@ -62,24 +97,15 @@ Rate = Annotated[
 """Events a second, written `20/s` or `60/min`."""
 
 
-def _network(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"a network is written 192.0.2.0/24 or 2001:db8::/32: {error}") from None
-
-
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network,
-    BeforeValidator(_network),
+    BeforeValidator(_text(parse_network)),
     PlainSerializer(str, when_used="json"),
     WithJsonSchema({"type": "string"}),
 ]
 """An IP network, written `192.0.2.0/24`; a lone address is a network of one."""
 
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
+Networks = Annotated[tuple[Network, ...], LISTED]
 
 Listen = Annotated[
     Address,
@@ -88,8 +114,6 @@ Listen = Annotated[
     WithJsonSchema({"type": "string"}),
 ]
 """An address to listen on: an endpoint string, see `multid.config.address`."""
-
-_LISTEN_SCHEMA = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
 class Secret(Model):
@@ -100,6 +124,13 @@ class Secret(Model):
     )
     env: str | None = Field(default=None, description="name of an environment variable")
     credential: str | None = Field(default=None, description="name of a systemd credential (LoadCredential=)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never_its_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise Mistake("a secret is {file: PATH}, {env: NAME} or {credential: NAME}, never its text", private=True)
+        return value
 
     @model_validator(mode="after")
     def _one(self) -> "Secret":
@@ -159,7 +190,7 @@ class ServiceConfig(Model):
 
     type: str = Field(default="", description="the kind of service; by default the stanza's name")
     enabled: bool = Field(default=True, description="false keeps the stanza and runs nothing")
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(_listed), WithJsonSchema(_LISTEN_SCHEMA)] = Field(
+    listen: Annotated[tuple[Listen, ...], LISTED] = Field(
         description="one address or a list: tcp:PORT[:interface=ADDR], udp:, tcp6:, ssl:, unix:PATH, systemd:name="
     )
     required: bool = Field(
@@ -211,7 +242,9 @@ class File(Model):
 
     state_dir: Path = Field(default=Path("var"), description="mail queue, admin socket")
     drain_timeout: Duration = Field(30.0, description="how long open work may take to finish when the daemon stops")
-    include: tuple[str, ...] = Field(default=(), description="patterns of further files; each may add services")
+    include: Annotated[tuple[str, ...], LISTED] = Field(
+        default=(), description="patterns of further files, from this file's directory; each may add services"
+    )
     log: Log = Field(default=Log(), description="the daemon's own log")
     admin: Admin = Field(default=Admin(), description="where an operator looks and commands")
-    services: dict[str, ServiceConfig] = Field(default={}, description="the services by name")
+    services: dict[str, SerializeAsAny[ServiceConfig]] = Field(default={}, description="the services by name")

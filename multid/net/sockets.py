@@ -29,15 +29,11 @@ class BindError(ServiceError):
 
 
 class SocketStore:
-    """Every listening socket by its address; `inherited` are those a service manager kept for us, by name.
-
-    `datagram_ports` holds every UDP port that is served here: a datagram from one of them is never answered.
-    """
+    """Every listening socket by its address; `inherited` are those a service manager kept for us, by name."""
 
     def __init__(self, inherited: dict[str, list[socket.socket]] | None = None) -> None:
         self._held: dict[Key, socket.socket] = {}
         self._inherited = inherited or {}
-        self.datagram_ports: set[int] = set()
 
     def bind(self, address: Address) -> socket.socket:
         """Return the socket of an address: the one already held, an inherited one, or a new one; raise BindError."""
@@ -49,7 +45,6 @@ class SocketStore:
             raise BindError(address, error) from None
         sock.setblocking(False)
         self._held[address.key] = sock
-        self._note_datagram_ports()
         return sock
 
     def holds(self, address: Address) -> bool:
@@ -64,13 +59,6 @@ class SocketStore:
             transport, _, _, path, _ = key
             if transport == "unix":
                 Path(path).unlink(missing_ok=True)
-        self._note_datagram_ports()
-
-    def _note_datagram_ports(self) -> None:
-        self.datagram_ports.clear()
-        self.datagram_ports.update(
-            sock.getsockname()[1] for sock in self._held.values() if sock.type == socket.SOCK_DGRAM
-        )
 
     def _adopt(self, address: Address) -> socket.socket | None:
         wanted = socket.SOCK_DGRAM if address.is_datagram else socket.SOCK_STREAM

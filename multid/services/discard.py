@@ -14,8 +14,6 @@ class DiscardConfig(ServiceConfig):
 class DiscardService(NetworkService):
     """Discard over TCP and UDP: Twisted's own Protocol throws away what it receives."""
 
-    answers = False
-
     def connected(self, peer: Peer) -> StreamProtocol:
         """NetworkService API."""
         return StreamProtocol(self)

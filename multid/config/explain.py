@@ -1,0 +1,214 @@
+"""What pydantic found wrong, in the words of a user of the file, each at its place.
+
+A pydantic location names fields, indices, and between them the branches of unions that were tried. Here the branches
+are taken out again: of a union only the branch that fits best speaks. A key that is missing is a mistake of the
+mapping it is missing from; an unknown key is one at itself, with the nearest key that the mapping may have.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from multid.config import units
+from multid.config.document import Document, Keys
+from multid.config.problems import Mistake, Place, Problem, did_you_mean, visible
+
+Part = str | int
+
+_MUST_BE = {
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be a number",
+    "string": "must be a text",
+    "path": "must be a text",
+    "dict": "must be a mapping of keys and values",
+    "model": "must be a mapping of keys and values",
+    "list": "must be a list",
+    "tuple": "must be a list",
+    "set": "must be a list",
+}
+_SHAPES = {"type", "parsing", "parsing_size", "from_float", "number", "unicode"}
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+_LENGTHS = {
+    "too_short": ("min_length", "at least", "value"),
+    "too_long": ("max_length", "at most", "value"),
+    "string_too_short": ("min_length", "at least", "character"),
+    "string_too_long": ("max_length", "at most", "character"),
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], document: Document, base: Keys = ()) -> list[Problem]:
+    """Return the problems of the part of a document below `base`, which was to become a `model`."""
+    data = document.data
+    for key in base:
+        data = data[key]
+    found = list(_best_branches([_Error(details, data) for details in error.errors(include_url=False)]))
+    problems = [(one, _problem(one, model, document, base)) for one in found]
+    misspelt = {(one.path[:-1], problem.hint) for one, problem in problems if one.type == "extra_forbidden"}
+    return [problem for one, problem in problems if (one.path, f"did you mean {one.missing!r}?") not in misspelt]
+
+
+class _Error:
+    """One of pydantic's errors; `path` leads to the data, `branches` are the parts of `loc` that do not."""
+
+    def __init__(self, details: ErrorDetails, data: Any) -> None:
+        self.type, self.loc = details["type"], details["loc"]
+        self.message, self.context = details["msg"], details.get("ctx", {})
+        self.path, self.branches = _way(self.loc, data)
+        for key in self.path:
+            data = data[key]
+        self.given = data
+        self.missing = self.loc[-1] if self.type == "missing" else None
+
+
+def _way(loc: Sequence[Part], data: Any, path: Keys = ()) -> tuple[Keys, tuple[tuple[Keys, Part], ...]]:
+    """Part a location into the path through the data, as long as it can be, and the branches left over."""
+    if not loc:
+        return path, ()
+    part, rest = loc[0], loc[1:]
+    entries: Any = dict(enumerate(data)) if isinstance(data, list) else data
+    as_key = None
+    if isinstance(entries, dict) and part in entries:
+        as_key = _way(rest, entries[part], (*path, part))
+        if not as_key[1]:
+            return as_key
+    further, branches = _way(rest, data, path)
+    as_branch = further, ((path, part), *branches)
+    return max(as_key or as_branch, as_branch, key=lambda way: len(way[0]))
+
+
+def _best_branches(errors: list[_Error]) -> Iterator[_Error]:
+    """Drop the errors of those branches of each union that fit the data less well than another."""
+    while errors:
+        first = errors[0]
+        union = _union(first)
+        if union is None:
+            yield errors.pop(0)
+            continue
+        same = [error for error in errors if _union(error) == union]
+        errors = [error for error in errors if _union(error) != union]
+        branches: dict[Part, list[_Error]] = {}
+        for error in same:
+            (_, tag), *error_branches = error.branches
+            error.branches = tuple(error_branches)
+            branches.setdefault(tag, []).append(error)
+        yield from _best_branches(min(branches.values(), key=_unfit))
+
+
+def _union(error: _Error) -> Keys | None:
+    """Return the path of the outermost union that an error passes through."""
+    if error.missing and len(error.branches) == 1:
+        return None  # what is left over is the missing key
+    return error.branches[0][0] if error.branches else None
+
+
+def _unfit(errors: list[_Error]) -> tuple[bool, int]:
+    """Say how badly a branch of a union fits: worst when the value as a whole is of another shape."""
+    shape = any(not error.branches and error.type.endswith("_type") for error in errors)
+    return shape, len(errors)
+
+
+def _problem(error: _Error, model: type[BaseModel], document: Document, base: Keys) -> Problem:
+    path = base + error.path
+    dotted = visible(".".join(str(key)[:60] for key in path))
+    if error.type == "extra_forbidden":
+        hint = did_you_mean(str(path[-1]), fields(model, error.path[:-1]))
+        return Problem(document.keys.get(path, document.place(path)), f"unknown key {dotted!r}", hint)
+    place = document.place(path)
+    if error.missing:
+        subject = f"{dotted}: " if dotted else ""
+        return Problem(document.keys.get(path, place), f"{subject}needs the key {error.missing!r}")
+    message, hint = _told(error)
+    if error.type.startswith("model") and isinstance(error.given, str):
+        hint = _blank_missing(error.given, fields(model, error.path))
+    if getattr(error.context.get("error"), "private", False):
+        place = Place(place.file, place.line, place.column)
+    return Problem(place, f"{dotted}: {message}" if dotted else message, hint)
+
+
+def _told(error: _Error) -> tuple[str, str]:
+    cause = error.context.get("error")
+    if isinstance(cause, Mistake):
+        return str(cause), cause.hint
+    if error.type in {"value_error", "assertion_error"}:
+        return str(cause), ""
+    given = f", not {_given(error.given)}"
+    if error.type in {"literal_error", "enum"}:
+        expected = str(error.context["expected"])
+        hint = did_you_mean(error.given, expected.split("'")[1::2]) if isinstance(error.given, str) else ""
+        return f"must be {expected}{given}", hint
+    if error.type in _BOUNDS:
+        key, words = _BOUNDS[error.type]
+        return f"must be {words} {_bound(error.context[key], error.given)}{given}", ""
+    if error.type in _LENGTHS:
+        key, words, noun = _LENGTHS[error.type]
+        number = error.context[key]
+        return f"must have {words} {number} {noun}{'s' * (number != 1)}", ""
+    if error.type == "string_pattern_mismatch":
+        return f"must match {error.context['pattern']}{given}", ""
+    kind, _, reason = error.type.partition("_")
+    if kind in _MUST_BE and reason in _SHAPES:
+        return _MUST_BE[kind] + given if error.given is not None else "needs a value", ""
+    return error.message.replace("Input should", "must"), ""
+
+
+def _given(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = str(value)
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+
+
+def _bound(limit: float, given: Any) -> str:
+    """Return a bound in the unit that the value is written in."""
+    forms: tuple[tuple[Callable[[str], float], Callable[[Any], str]], ...] = (
+        (units.parse_duration, units.format_duration),
+        (units.parse_rate, units.format_rate),
+    )
+    for parse, form in forms:
+        try:
+            parse(str(given))
+        except ValueError:
+            continue
+        return form(limit) if limit else "0"
+    if limit and isinstance(given, str) and given.endswith("B"):
+        return units.format_size(int(limit))
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)
+
+
+def _blank_missing(text: str, keys: list[str]) -> str:
+    key, colon, _ = text.partition(":")
+    return f"a blank belongs after '{key}:'" if colon and key in keys else ""
+
+
+def fields(model: type[BaseModel], path: Keys) -> list[str]:
+    """Return the keys that the mapping at a path below a model may have, as the file writes them."""
+    models = [model]
+    for key in path:
+        below = [info.annotation for one in models for name, info in _fields(one) if name == key]
+        models = [found for annotation in below for found in _models(annotation)] or models
+    return [name for one in models for name, _ in _fields(one)]
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    for name, info in model.model_fields.items():
+        yield info.alias or name, info
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a type is made of, through lists, mappings and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
