@@ -13,6 +13,18 @@ lint: .venv/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+coverage: .venv/.tools
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=95
+
+campaigns: .venv/.tools
+	$(BIN)/pytest -m campaign $(ARGS)
+
+system: .venv/.tools
+	$(BIN)/pytest -m system $(ARGS)
+
 bench: .venv/.tools
 	$(BIN)/python -m bench $(ROW)
 
@@ -29,4 +41,4 @@ bench: .venv/.tools
 clean:
 	rm -rf .venv dist build
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint coverage campaigns system bench clean

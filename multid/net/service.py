@@ -45,6 +45,12 @@ class Binding:
     delay: float = FIRST_RETRY
     retry: Any = None
 
+    def __str__(self) -> str:
+        """Return the address, with the port the kernel chose where the file leaves it the choice."""
+        if self.listener is None or self.address.port or self.address.transport not in {"tcp", "ssl", "udp"}:
+            return str(self.address)
+        return str(self.address).replace(":0", f":{self.listener.socket.getsockname()[1]}", 1)
+
     def stop(self) -> None:
         """Listen no more, try no more; the socket is the store's."""
         if self.retry is not None and self.retry.active():
@@ -128,7 +134,7 @@ class NetworkService(Service):
                 continue
             added[address.key] = binding = Binding(address)
             try:
-                self.runtime.sockets.bind(address)
+                self.runtime.sockets.bind(address, self.name)
             except BindError as error:
                 binding.problem = str(error)
                 if strict or config.required:
@@ -187,7 +193,7 @@ class NetworkService(Service):
     def _listen(self, binding: Binding) -> None:
         address = binding.address
         try:
-            sock = self.runtime.sockets.bind(address)
+            sock = self.runtime.sockets.bind(address, self.name)
         except BindError as error:
             binding.problem = str(error)
             self._retry(binding)
@@ -284,9 +290,7 @@ class NetworkService(Service):
             "name": self.name,
             "type": self.config.type,
             "state": self.state,
-            "listen": [
-                {"address": str(binding.address), "problem": binding.problem} for binding in self.bindings.values()
-            ],
+            "listen": [{"address": str(binding), "problem": binding.problem} for binding in self.bindings.values()],
             "counters": self.counters.as_dict(),
             "details": self.details(),
         }

@@ -16,7 +16,7 @@ from multid.config.address import Address
 from multid.net.owner import owner
 from multid.service import ServiceError
 
-Key = tuple[str, str, int, str, str]
+Key = tuple[object, ...]
 
 
 class BindError(ServiceError):
@@ -35,29 +35,27 @@ class SocketStore:
         self._held: dict[Key, socket.socket] = {}
         self._inherited = inherited or {}
 
-    def bind(self, address: Address) -> socket.socket:
-        """Return the socket of an address: the one already held, an inherited one, or a new one; raise BindError."""
-        if address.key in self._held:
-            return self._held[address.key]
+    def bind(self, address: Address, service: str) -> socket.socket:
+        """Return a service's socket of an address: one already held, inherited, or a new one; raise BindError."""
+        key = _key(address, service)
+        if key in self._held:
+            return self._held[key]
         try:
             sock = self._adopt(address) or _bound(address)
         except OSError as error:
             raise BindError(address, error) from None
         sock.setblocking(False)
-        self._held[address.key] = sock
+        self._held[key] = sock
         return sock
 
-    def holds(self, address: Address) -> bool:
-        """Whether the address is bound here."""
-        return address.key in self._held
-
-    def keep(self, addresses: Iterable[Address]) -> None:
-        """Close every socket but those of the addresses given, and remove the file of a UNIX socket."""
-        wanted = {address.key for address in addresses}
-        for key in [key for key in self._held if key not in wanted]:
-            self._held.pop(key).close()
-            transport, _, _, path, _ = key
-            if transport == "unix":
+    def keep(self, wanted: Iterable[tuple[Address, str]]) -> None:
+        """Close every socket but those of the addresses and services given; remove the file of a UNIX socket."""
+        keys = {_key(address, service) for address, service in wanted}
+        for key in [key for key in self._held if key not in keys]:
+            sock = self._held.pop(key)
+            path = sock.getsockname() if sock.family == socket.AF_UNIX else None
+            sock.close()
+            if path:
                 Path(path).unlink(missing_ok=True)
 
     def _adopt(self, address: Address) -> socket.socket | None:
@@ -69,6 +67,12 @@ class SocketStore:
         if address.transport in {"systemd", "systemd-udp"}:
             raise OSError(errno.ENOENT, f"the service manager passed no socket named {address.name!r}")
         return None
+
+
+def _key(address: Address, service: str) -> Key:
+    """Return what two stanzas must share to share a socket; a port that the kernel chooses is a service's own."""
+    is_chosen = address.transport in {"tcp", "udp", "ssl"} and address.port == 0
+    return (*address.key, service if is_chosen else "")
 
 
 def _bound(address: Address) -> socket.socket:

@@ -1,0 +1,53 @@
+"""`twistd multid`: its options, and the service it runs.
+
+Everything that can be wrong with the file is said here, before twistd forks: on stderr, with exit status 78 and
+without a traceback. Nothing is opened, bound or started until the service is.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.python import usage
+
+from multid.config.find import find_config
+from multid.config.load import Loaded, load
+from multid.config.problems import ConfigErrors
+from multid.daemon import Daemon
+from multid.kinds import discover
+
+EX_CONFIG = 78
+
+
+class Options(usage.Options):
+    """The options of `twistd multid`; reads the file."""
+
+    optParameters = [["config", "c", None, "the configuration file; by default the first that is found"]]
+    longdesc = "Runs the services of one YAML file. See `multid --help` for the commands that go with it."
+
+    loaded: Loaded
+    path: Path
+
+    def postOptions(self) -> None:
+        """usage.Options API."""
+        self.kinds = discover()
+        try:
+            self.path = find_config(self["config"], os.environ, Path.cwd())
+            self.loaded = self.read()
+        except ConfigErrors as errors:
+            sys.stderr.write(f"{errors}\n")
+            raise SystemExit(EX_CONFIG) from None
+
+    def read(self) -> Loaded:
+        """Read the file as it is now; raise ConfigErrors with every mistake."""
+        return load(self.path, {name: kind.config for name, kind in self.kinds.items()})
+
+
+def makeService(options: Options, reactor: Any = None) -> Daemon:
+    """Return the daemon of the file; IServiceMaker API."""
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: PLC0415, TID251
+    reactor.seconds = time.monotonic  # a clock that is set must neither fire nor hold up any timeout
+    return Daemon(reactor, options.kinds, options.loaded, options.read)

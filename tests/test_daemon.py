@@ -1,0 +1,167 @@
+"""The daemon as a process: start, failures, reload, end."""
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from tests.process import BIN, Multid, environment
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+def ask(port: int, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.fixture
+def taken():
+    """A listening socket of another program."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock
+
+
+def test_every_service_answers_and_term_ends_it_cleanly(tmp_path) -> None:
+    config = {"services": {"echo": {"listen": LOOPBACK}, "lab": {"type": "time", "listen": LOOPBACK}}}
+    with Multid(tmp_path, config) as multid:
+        assert ask(multid.port("echo"), b"abc") == b"abc"
+        assert len(ask(multid.port("lab"), b"")) == 4
+        assert multid.stop() == -signal.SIGTERM  # twistd ends as the signal says, after all is finished
+        assert "Traceback" not in multid.log
+
+
+def test_a_disabled_service_runs_not(tmp_path) -> None:
+    config = {"services": {"echo": {"listen": LOOPBACK, "enabled": False}, "time": {"listen": LOOPBACK}}}
+    with Multid(tmp_path, config) as multid:
+        multid.port("time")
+        assert not re.search(r"\becho:", multid.log)
+
+
+def test_a_taken_port_leaves_the_others_running_and_comes_up_when_it_is_free(tmp_path, taken) -> None:
+    port = taken.getsockname()[1]
+    config = {"services": {"echo": {"listen": f"tcp:{port}:interface=127.0.0.1"}, "time": {"listen": LOOPBACK}}}
+    with Multid(tmp_path, config) as multid:
+        assert len(ask(multid.port("time"), b"")) == 4
+        multid.wait_for(rf"echo: cannot listen on tcp:{port}:interface=127.0.0.1: in use by \S+ \(pid \d+\)")
+        taken.close()
+        multid.wait_for(rf"echo: listens on tcp:{port}")
+        assert ask(port, b"free") == b"free"
+
+
+def test_a_required_service_that_cannot_bind_stops_the_daemon_with_one_line(tmp_path, taken) -> None:
+    port = taken.getsockname()[1]
+    config = {"services": {"echo": {"listen": f"tcp:{port}:interface=127.0.0.1", "required": True}}}
+    with Multid(tmp_path, config) as multid:
+        assert multid.finished() == 71
+        said = [line for line in multid.log.splitlines() if line.startswith("multid: ")]
+        assert len(said) == 1
+        assert f"cannot listen on tcp:{port}" in said[0]
+        assert "Traceback" not in multid.log
+
+
+def test_a_bad_file_ends_with_78_and_no_traceback(tmp_path) -> None:
+    with Multid(tmp_path, {"services": {"echo": {"listn": LOOPBACK}}}) as multid:
+        assert multid.finished() == 78
+        assert "did you mean 'listen'" in multid.log
+        assert "Traceback" not in multid.log
+
+
+def test_hup_applies_the_file_and_keeps_connections(tmp_path) -> None:
+    services = {"echo": {"listen": LOOPBACK}, "time": {"listen": LOOPBACK}}
+    with Multid(tmp_path, {"services": services}) as multid, multid.connect("echo") as kept:
+        kept.sendall(b"a")
+        assert kept.recv(1) == b"a"
+        old = multid.port("time")
+        services["echo"]["timeouts"] = {"idle": "10m"}
+        del services["time"]
+        services["discard"] = {"listen": LOOPBACK}
+        multid.configure({"services": services})
+        multid.send_signal(signal.SIGHUP)
+        multid.wait_for("reloaded: 1 started, 1 changed, 1 stopped, 0 untouched")
+        kept.sendall(b"b")
+        assert kept.recv(1) == b"b"
+        assert ask(multid.port("discard"), b"x") == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", old), timeout=5)
+
+
+def test_hup_with_a_bad_file_or_a_taken_port_changes_nothing(tmp_path, taken) -> None:
+    good = {"services": {"echo": {"listen": LOOPBACK}}}
+    with Multid(tmp_path, good) as multid:
+        port = multid.port("echo")
+        multid.configure({"services": {"eco": {"listen": LOOPBACK}}})
+        multid.send_signal(signal.SIGHUP)
+        multid.wait_for("reload refused, nothing has changed")
+        taken_address = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        multid.configure({"services": {"time": {"listen": LOOPBACK}, "echo": {"listen": [LOOPBACK, taken_address]}}})
+        multid.send_signal(signal.SIGHUP)
+        multid.wait_for(f"reload refused, nothing has changed: echo: cannot listen on {taken_address}")
+        assert ask(port, b"as before") == b"as before"
+        assert "Traceback" not in multid.log
+
+
+def test_term_lets_open_work_finish_and_a_second_one_cuts_it_short(tmp_path) -> None:
+    config = {"services": {"echo": {"listen": LOOPBACK}, "chargen": {"type": "echo", "listen": "udp:0"}}}
+    with Multid(tmp_path, config) as multid:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", multid.port("echo")))
+        client.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while client.send(b"x" * 65536):
+                pass
+        multid.send_signal(signal.SIGTERM)
+        multid.wait_for("Received SIGTERM")
+        with pytest.raises(subprocess.TimeoutExpired):
+            multid.process.wait(1)
+        multid.send_signal(signal.SIGTERM)
+        assert multid.finished(within=5) == -signal.SIGTERM
+        client.close()
+
+
+def test_twistd_daemonizes_and_ends_by_its_pidfile(tmp_path) -> None:
+    (tmp_path / "multid.yaml").write_text(f"services: {{echo: {{listen: '{LOOPBACK}'}}}}\n")
+    subprocess.run([BIN / "twistd", "multid"], cwd=tmp_path, env=environment(), check=True, timeout=30)
+    pid = int((tmp_path / "twistd.pid").read_text())
+    with Followed(tmp_path / "twistd.log") as log:
+        log.wait_for("echo: echo up on")
+        subprocess.run(["kill", str(pid)], check=True)
+        log.wait_for("Server Shut Down")
+        log.until(lambda: not (tmp_path / "twistd.pid").exists())
+
+
+def test_twistd_lists_multid(tmp_path) -> None:
+    said = subprocess.run([BIN / "twistd", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.search(r"multid\s+Line logger, time, echo", said.stdout)
+
+
+class Followed:
+    """A log file that is read until it says something."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def wait_for(self, text: str) -> None:
+        self.until(lambda: self.path.exists() and text in self.path.read_text())
+
+    def until(self, condition) -> None:
+        import time
+
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, self.path.read_text() if self.path.exists() else "no log"
+            time.sleep(0.02)
