@@ -14,6 +14,7 @@ Body = Literal["7BIT", "8BITMIME", "BINARYMIME"]
 Origin = Literal["smtp", "sendmail", "dsn"]
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,23 @@ class Envelope:
     tls: str = ""
 
 
+def queue_number(id_: str) -> int:
+    """Return the number, below 2**60, that a queue id stands for; ValueError if the text is none."""
+    number = 0
+    for digit in id_:
+        number = number << 5 | _ALPHABET.index(digit)
+    if len(id_) != _DIGITS:
+        raise ValueError("a queue id has 12 digits")
+    return number
+
+
+def queue_id(number: int) -> str:
+    """Return the queue id of a number."""
+    return "".join([_ALPHABET[number >> shift & 31] for shift in range(5 * _DIGITS - 5, -1, -5)])
+
+
 class QueueIds:
-    """Queue ids such as `01J9T3QX7MABCD`: ten digits of time (ms), four at random; each is greater than the last."""
+    """Queue ids such as `01J9T3QX7MAB`: 42 bits of time (ms), 18 at random; each is greater than the last."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -59,7 +75,6 @@ class QueueIds:
 
     def __call__(self) -> str:
         """Return the next id."""
-        """Return the next id."""
-        fresh = int(self._clock() * 1000) << 20 | int.from_bytes(os.urandom(3)) >> 4
+        fresh = int(self._clock() * 1000) << 18 | int.from_bytes(os.urandom(3)) >> 6
         self._last = max(fresh, self._last + 1)
-        return "".join([_ALPHABET[self._last >> shift & 31] for shift in range(65, -1, -5)])
+        return queue_id(self._last)

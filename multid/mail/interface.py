@@ -1,4 +1,4 @@
-"""The seams of the mail relay, without logic: what the inbound side asks of a spool.
+"""The seams of the mail relay, without logic: what the inbound side and the delivery queue ask of a spool.
 
 A spool takes a mail in three steps: `begin` when a sender is announced, `append` for each piece of content in order,
 `commit` with the envelope. When the Deferred of `commit` fires the mail is durable and belongs to the spool; before
@@ -6,11 +6,13 @@ that it does not exist, and the end of the process or `abort` leaves nothing beh
 transactions.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from multid.mail.envelope import Envelope
+from multid.mail.queued import MailState, Query, QueuedMail, Update
 from multid.mail.reply import LOCAL_ERROR, Reply
 
 
@@ -59,4 +61,41 @@ class IncomingSpool(Protocol):
 
     def begin(self, size: int) -> Incoming:
         """Open a mail of `size` octets as announced, or 0; SpoolError (452 4.3.1) if there is no room for it."""
+        ...
+
+
+class Spool(IncomingSpool, Protocol):
+    """A durable store of mails; every call but `open` is only made while it is open.
+
+    Each Deferred may fail with SpoolError, and nothing has changed then.
+    """
+
+    stored: Callable[[QueuedMail], None]
+    """Called with each mail that has become durable: from `begin` and commit, or as a report of an update."""
+
+    new_state: MailState
+    """What mails that are committed from now on are: ready, or captured."""
+
+    def open(self) -> Deferred[None]:
+        """Take the store for this process alone and make it whole after a crash; SpoolError if that cannot be."""
+        ...
+
+    def close(self) -> Deferred[None]:
+        """Finish what was asked for, and leave the store to others."""
+        ...
+
+    def scan(self) -> Deferred[list[tuple[str, MailState, float]]]:
+        """Return id, state and earliest due time of every mail, oldest first."""
+        ...
+
+    def load(self, id_: str) -> Deferred[QueuedMail | None]:
+        """Return a mail with its content, or None if there is none of that id."""
+        ...
+
+    def update(self, change: Update) -> Deferred[None]:
+        """Make a change of one mail, and store its reports, in one transaction."""
+        ...
+
+    def select(self, query: Query) -> Deferred[list[QueuedMail]]:
+        """Return the mails that a query names, without their content, oldest first."""
         ...

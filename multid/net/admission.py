@@ -10,6 +10,7 @@ from collections import Counter
 
 from multid.config.model import Limits, Networks
 from multid.net.peer import Peer
+from multid.net.tokens import BucketTable
 
 _CACHED_HOSTS = 4096
 
@@ -54,10 +55,12 @@ class Admission:
         self.access = access
         self.connections = 0
         self._peers: Counter[str] = Counter()
-        self._tokens: dict[str, tuple[float, float]] = {}
+        self._buckets = _buckets(limits.rate)
 
     def retune(self, limits: Limits, access: Access) -> None:
         """Judge by other rules from now on; who is in stays in."""
+        if limits.rate != self.limits.rate:
+            self._buckets = _buckets(limits.rate)
         self.limits, self.access = limits, access
 
     def refuse(self, peer: Peer, now: float) -> str | None:
@@ -70,7 +73,7 @@ class Admission:
         if group != "unix":
             if self._peers[group] >= self.limits.per_peer:
                 return "per_peer"
-            if self.limits.rate is not None and not self._token(group, self.limits.rate, now):
+            if self._buckets is not None and not self._buckets.take(group, now):
                 return "rate"
         self.connections += 1
         self._peers[group] += 1
@@ -84,12 +87,6 @@ class Admission:
         if self._peers[group] <= 0:
             del self._peers[group]
 
-    def _token(self, group: str, rate: float, now: float) -> bool:
-        """Take one of the tokens that refill at `rate` a second, at most one second's worth (but at least one)."""
-        most = max(rate, 1.0)
-        tokens, then = self._tokens.get(group, (most, now))
-        tokens = min(most, tokens + (now - then) * rate)
-        if len(self._tokens) >= _CACHED_HOSTS:
-            self._tokens = {g: (t, at) for g, (t, at) in self._tokens.items() if t + (now - at) * rate < most}
-        self._tokens[group] = (tokens - 1 if tokens >= 1 else tokens, now)
-        return tokens >= 1
+
+def _buckets(rate: float | None) -> BucketTable | None:
+    return None if rate is None else BucketTable(rate, max(1.0, rate))

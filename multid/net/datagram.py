@@ -1,4 +1,9 @@
-"""Receiving and answering datagrams on one address of a service."""
+"""Receiving and answering datagrams on one address of a service.
+
+Datagrams of 0 to 65507 octets arrive whole, at most `_DATAGRAMS_A_TURN` in a turn of the reactor. An answer leaves from
+the address that was asked. Whether there is one is the guard's decision. An error of the network is counted and summed
+up by the service's report, and so is a fault of the kind: neither stops the listener or writes a line per datagram.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.abstract import FileDescriptor
 
-from multid.net.peer import Peer
+from multid.net import ancillary, guard
+from multid.net.peer import Peer, unmapped
 
 if TYPE_CHECKING:
     from multid.config.address import Address
@@ -18,16 +24,15 @@ _LARGEST = 65536
 
 
 class DatagramListener(FileDescriptor):
-    """Reads datagrams of any size, a bounded number a turn of the reactor, and sends what the service answers.
-
-    An error of a send is counted, never raised: a datagram may be lost on any hop, and ours is the first.
-    """
+    """Reads a socket's datagrams and sends what the service answers."""
 
     def __init__(self, address: Address, sock: socket.socket, service: NetworkService) -> None:
         FileDescriptor.__init__(self, service.runtime.reactor)
         self.address = address
         self.socket = sock
         self.service = service
+        self._origins = ancillary.Origins()
+        self._ancillary_size = ancillary.ask_for(sock, timestamps=service.timestamps)
 
     def fileno(self) -> int:
         """IFileDescriptor API."""
@@ -47,29 +52,51 @@ class DatagramListener(FileDescriptor):
 
     def doRead(self) -> None:
         """IReadDescriptor API."""
-        counters = self.service.counters
+        counters, receive = self.service.counters, self.socket.recvmsg
+        now = self.service.runtime.reactor.seconds()
         for _ in range(_DATAGRAMS_A_TURN):
             try:
-                data, name = self.socket.recvfrom(_LARGEST)
+                data, told, _flags, name = receive(_LARGEST, self._ancillary_size)
             except BlockingIOError:
                 return
             except OSError:
-                counters.errors += 1
+                counters.dropped["receive"] += 1
                 return
             counters.datagrams += 1
             counters.received_bytes += len(data)
-            reply = self.service.datagram(data, Peer(name[0], name[1]))
-            if reply is not None:
-                self._send(reply, name)
-
-    def _send(self, data: bytes, name: tuple[str, int]) -> None:
-        try:
-            self.socket.sendto(data, name)
-        except OSError:
-            self.service.counters.dropped["send"] += 1
-        else:
-            self.service.counters.sent_bytes += len(data)
+            self._received(data, told, name, now)
 
     def connectionLost(self, reason: object) -> None:
         """IReadWriteDescriptor API: the reactor shuts down; the socket is the store's."""
         self.stop()
+
+    def _received(self, data: bytes, told: ancillary.Ancillary, name: tuple[str, int], now: float) -> None:
+        service = self.service
+        origin = self._origins.of(told) if told else told
+        if origin is None and service.answers:
+            service.guard.count(guard.DESTINATION)
+            return
+        host, port = unmapped(name[0]), name[1]
+        if service.guard.refuses(host, port, data, now) is not None:
+            return
+        try:
+            if service.timestamps:
+                reply = service.received_at(data, Peer(host, port), ancillary.arrival(told))
+            else:
+                reply = service.received(data, Peer(host, port))
+        except Exception:  # a fault of ours must not end the service
+            service.failed()
+            return
+        if reply is not None and service.guard.refuses_reply(host, len(data), len(reply)) is None:
+            self._send(reply, origin, name)
+
+    def _send(self, reply: bytes, origin: ancillary.Ancillary | None, name: tuple[str, int]) -> None:
+        try:
+            if origin:
+                self.socket.sendmsg((reply,), origin, 0, name)
+            else:
+                self.socket.sendto(reply, name)
+        except OSError:
+            self.service.counters.dropped["send"] += 1
+        else:
+            self.service.counters.sent_bytes += len(reply)

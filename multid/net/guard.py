@@ -12,17 +12,21 @@ No reply goes to
   up to a minute; only that port with those octets is, so that nobody can mute a client whose datagrams he cannot guess;
 - a peer whose request was too small: a reply is at most 1.2 times its request, IP and UDP headers counted.
 
-Loopback is held to no rate and to no size, a peer named in `allow` to no size. Everything refused is counted by reason;
-`report` returns what there is to log, at most once in `REPORT_EVERY` seconds.
+Loopback is held to no rate and to no size, a peer named in `allow` to no size; whom `allow` and `deny` keep out is
+never answered. A service that answers nothing (`answers` false) needs no more than that last rule. Everything refused
+is counted by reason; `report` returns what there is to log, at most once in `REPORT_EVERY` seconds.
 """
 
 import ipaddress
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import random
 
-from multid.net.tokens import BucketTable, TokenBucket, source_prefix
+from multid.net.admission import Access
+from multid.net.peer import source_prefix
+from multid.net.tokens import BucketTable, TokenBucket
 
+ACCESS = "access"
 PORT = "looping-port"
 LOW_PORT = "low-port"
 SOURCE = "source"
@@ -31,7 +35,7 @@ RATE = "rate"
 TOTAL = "total-rate"
 REPEATED = "repeated"
 SIZE = "size"
-REASONS = (PORT, LOW_PORT, SOURCE, DESTINATION, RATE, TOTAL, REPEATED, SIZE)
+REASONS = (ACCESS, PORT, LOW_PORT, SOURCE, DESTINATION, RATE, TOTAL, REPEATED, SIZE)
 
 LOOPING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 2049, 5353, 11211})
 
@@ -44,8 +48,6 @@ REPORT_EVERY = 10.0
 PEERS = 8192
 NAMED = 8
 """How many muted peers a report names."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Guard:
         rate: float,
         total_rate: float,
         now: float,
-        allow: Sequence[Network] = (),
+        access: Access | None = None,
+        answers: bool = True,
         own_ports: Collection[int] = (),
         client_ports: Collection[int] = (),
         lowest_port: int = 0,
@@ -96,10 +99,11 @@ class Guard:
         self.refused = refused if refused is not None else {}
         for reason in REASONS:
             self.refused.setdefault(reason, 0)
-        self._allow = tuple(allow)
-        self._own_ports = own_ports
+        self._access = access if access is not None else Access()
+        self._answers = answers
+        self._own_ports = own_ports if answers else ()
         self._client_ports = frozenset(client_ports)
-        self._looping_ports = LOOPING_PORTS - self._client_ports
+        self._looping_ports = LOOPING_PORTS - self._client_ports if answers else frozenset()
         self._lowest_port = lowest_port
         self._buckets = BucketTable(rate, max(1.0, 2 * rate), leak=leak, limit=PEERS, random=random)
         self._total = TokenBucket(total_rate, max(1.0, total_rate), now)
@@ -186,14 +190,13 @@ class Guard:
 
     def _judge(self, host: str, now: float) -> _Peer:
         address = ipaddress.ip_address(host)
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if address.is_loopback:
+        if not self._access.permits(host):
+            return _Peer(ACCESS, False, None)
+        if address.is_loopback or not self._answers:
             return _Peer(None, True, None)
         if not _is_one_host(address):
             return _Peer(SOURCE, False, None)
-        named = any(address in network for network in self._allow)
-        return _Peer(None, named, self._buckets.bucket(source_prefix(host), now))
+        return _Peer(None, self._access.names(host), self._buckets.bucket(source_prefix(host), now))
 
 
 def largest_reply(request_size: int, is_ipv6: bool) -> int:

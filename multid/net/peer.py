@@ -1,5 +1,6 @@
 """Who is at the other end."""
 
+import ipaddress
 from typing import NamedTuple
 
 
@@ -20,16 +21,18 @@ class Peer(NamedTuple):
     @property
     def group(self) -> str:
         """What limits per peer count as one peer: an IPv4 address, or the /64 network of an IPv6 address."""
-        if ":" not in self.host:
-            return self.host
-        return network64(self.host)
+        return source_prefix(self.host)
 
 
-def network64(host: str) -> str:
-    """Return the first four groups of an IPv6 address in the kernel's compressed text form."""
-    head, gap, tail = host.partition("%")[0].partition("::")
-    groups = head.split(":") if head else []
-    if gap:
-        last = tail.split(":") if tail else []
-        groups += ["0"] * (8 - len(groups) - len(last)) + last
-    return ":".join(groups[:4])
+def unmapped(host: str) -> str:
+    """Return an IPv4 address as such, also where the kernel tells it mapped into IPv6 (a socket of both families)."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def source_prefix(host: str) -> str:
+    """Return what counts as one source: an IPv4 address, or the /64 of an IPv6 address."""
+    if ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host)
+    scope = f"%{address.scope_id}" if address.scope_id else ""
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}{scope}/64"

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from multid.net.admission import Access, Admission
 from multid.net.counters import Counters
 from multid.net.datagram import DatagramListener
+from multid.net.guard import Guard
 from multid.net.protocol import StreamProtocol
 from multid.net.sockets import BindError
 from multid.net.stream import StreamListener
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from multid.config.address import Address
     from multid.config.model import ServiceConfig
     from multid.net.peer import Peer
+
+DATAGRAM_RATE = 20.0
+"""Answers a second to one peer where the file says nothing."""
 
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds between tries to bind an address: doubled from the first to the last."""
@@ -64,6 +68,13 @@ class NetworkService(Service):
 
     log = Logger()
 
+    answers = True
+    """Whether a datagram may have an answer, and so the guard must decide who gets one."""
+    client_ports: frozenset[int] = frozenset()
+    """Ports where services usually answer, but from which clients of this kind do ask."""
+    timestamps = False
+    """Whether datagrams go to `received_at`, with the time at which the kernel received them."""
+
     def __init__(self, name: str, config: ServiceConfig, runtime: Runtime) -> None:
         self.setName(name)
         self.name: str = name
@@ -71,6 +82,7 @@ class NetworkService(Service):
         self.runtime = runtime
         self.counters = Counters()
         self.admission = Admission(config.limits, Access(config.allow, config.deny))
+        self.guard = self._guard()
         self.connections: set[StreamTransport] = set()
         self.bindings: dict[Any, Binding] = {}
         self._tls: Any = None
@@ -87,6 +99,10 @@ class NetworkService(Service):
     def received(self, data: bytes, peer: Peer) -> bytes | None:
         """Return the answer to a datagram, None for none."""
         raise NotImplementedError(f"{self.config.type} takes no datagrams")
+
+    def received_at(self, data: bytes, peer: Peer, arrival: int | None) -> bytes | None:
+        """Return the answer to a datagram that came at `arrival`, in nanoseconds since 1970 where it is known."""
+        raise NotImplementedError(f"{self.config.type} does not look at the time of arrival")
 
     async def open(self, config: Any) -> Change:
         """Open what a configuration needs besides its addresses; raise ServiceError where that cannot be."""
@@ -144,6 +160,7 @@ class NetworkService(Service):
     def _commit(self, config: Any, added: dict[Any, Binding]) -> None:
         self.config = config
         self.admission.retune(config.limits, Access(config.allow, config.deny))
+        self.guard = self._guard()
         wanted = {address.key for address in config.listen}
         for key in [key for key in self.bindings if key not in wanted]:
             self.bindings.pop(key).stop()
@@ -245,12 +262,24 @@ class NetworkService(Service):
             drained, self._drained = self._drained, None
             drained.callback(None)
 
-    def datagram(self, data: bytes, peer: Peer) -> bytes | None:
-        """Return the answer to a datagram that may be answered."""
-        if not self.admission.access.permits(peer.host):
-            self.counters.dropped["access"] += 1
-            return None
-        return self.received(data, peer)
+    def failed(self) -> None:
+        """Count a fault of ours that cost a datagram its answer; the first is logged whole."""
+        self.counters.errors += 1
+        if self.counters.errors == 1:
+            self.log.failure("{service}: a datagram was not answered", service=self.name)
+
+    def _guard(self) -> Guard:
+        limits = self.config.limits
+        return Guard(
+            rate=limits.rate if limits.rate is not None else DATAGRAM_RATE,
+            total_rate=limits.total_rate,
+            now=self.runtime.reactor.seconds(),
+            access=self.admission.access,
+            answers=self.answers,
+            own_ports=self.runtime.sockets.datagram_ports,
+            client_ports=self.client_ports,
+            refused=self.counters.dropped,
+        )
 
     def exhausted(self) -> None:
         """The process has no descriptor left for a connection; said once until there was none too few."""
@@ -267,10 +296,23 @@ class NetworkService(Service):
         now = self.runtime.reactor.seconds()
         for transport in list(self.connections):
             transport.check(now)
+        self._report(now)
         if self.runtime.descriptors.available > 0:
             self._exhausted = False
         if self.running or self.connections:
             self._schedule_sweep()
+
+    def _report(self, now: float) -> None:
+        report = self.guard.report(now)
+        if report is None:
+            return
+        self.log.warn(
+            "{service}: {total} datagrams not answered ({reasons}){muted}",
+            service=self.name,
+            total=sum(report.refused.values()),
+            reasons=", ".join(f"{reason} {count}" for reason, count in sorted(report.refused.items())),
+            muted=f", {report.mutes} muted: {' '.join(report.muted)}" if report.mutes else "",
+        )
 
     # What an operator sees
 

@@ -29,11 +29,15 @@ class BindError(ServiceError):
 
 
 class SocketStore:
-    """Every listening socket by its address; `inherited` are those a service manager kept for us, by name."""
+    """Every listening socket by its address; `inherited` are those a service manager kept for us, by name.
+
+    `datagram_ports` holds every UDP port that is served here: a datagram from one of them is never answered.
+    """
 
     def __init__(self, inherited: dict[str, list[socket.socket]] | None = None) -> None:
         self._held: dict[Key, socket.socket] = {}
         self._inherited = inherited or {}
+        self.datagram_ports: set[int] = set()
 
     def bind(self, address: Address, service: str) -> socket.socket:
         """Return a service's socket of an address: one already held, inherited, or a new one; raise BindError."""
@@ -46,6 +50,7 @@ class SocketStore:
             raise BindError(address, error) from None
         sock.setblocking(False)
         self._held[key] = sock
+        self._note_datagram_ports()
         return sock
 
     def keep(self, wanted: Iterable[tuple[Address, str]]) -> None:
@@ -57,6 +62,13 @@ class SocketStore:
             sock.close()
             if path:
                 Path(path).unlink(missing_ok=True)
+        self._note_datagram_ports()
+
+    def _note_datagram_ports(self) -> None:
+        self.datagram_ports.clear()
+        self.datagram_ports.update(
+            sock.getsockname()[1] for sock in self._held.values() if sock.type == socket.SOCK_DGRAM
+        )
 
     def _adopt(self, address: Address) -> socket.socket | None:
         wanted = socket.SOCK_DGRAM if address.is_datagram else socket.SOCK_STREAM

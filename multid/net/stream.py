@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.abstract import FileDescriptor
 from twisted.logger import Logger
 
-from multid.net.peer import Peer
+from multid.net.peer import Peer, unmapped
 
 if TYPE_CHECKING:
     from multid.config.address import Address
@@ -95,6 +95,6 @@ class StreamListener(FileDescriptor):
 
 def _peer(sock: socket.socket, name: tuple[str, int] | str) -> Peer:
     if isinstance(name, tuple):
-        return Peer(name[0], name[1])
+        return Peer(unmapped(name[0]), name[1])
     pid, _uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return Peer("unix", pid)

@@ -1,12 +1,11 @@
-"""Token buckets, and a bounded table of them by the source's prefix. Pure: the caller passes the monotonic clock.
+"""Token buckets, and a bounded table of them. Pure: the caller passes the monotonic clock.
 
-A bucket holds up to `burst` tokens and gains `rate` a second. A table holds one bucket for each IPv4 address and each
-IPv6 /64, at most `limit` of them: when it is full, a bucket that has filled up again goes first (it is the same as a
-new one), else the oldest. An address beyond its rate still gets through by chance, `leak` of the time, so a stranger
-who forges a victim's address cannot use up all of its answers.
+A bucket holds up to `burst` tokens and gains `rate` a second. A table holds one bucket a source, at most `limit` of
+them: when it is full, a bucket that has filled up again goes first (it is the same as a new one), else the oldest. A
+source beyond its rate still gets through by chance, `leak` of the time, so that whoever forges a victim's address
+cannot use up all of its answers.
 """
 
-import ipaddress
 from collections.abc import Callable
 from itertools import islice
 from random import random
@@ -93,14 +92,3 @@ class BucketTable:
                 del self._buckets[key]
                 return
         del self._buckets[oldest[0][0]]
-
-
-def source_prefix(host: str) -> str:
-    """Return what counts as one source: an IPv4 address (also when mapped into IPv6), or the /64 of an IPv6 address."""
-    if ":" not in host:
-        return host
-    address = ipaddress.IPv6Address(host)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    scope = f"%{address.scope_id}" if address.scope_id else ""
-    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}{scope}/64"

@@ -14,6 +14,8 @@ class DiscardConfig(ServiceConfig):
 class DiscardService(NetworkService):
     """Discard over TCP and UDP: Twisted's own Protocol throws away what it receives."""
 
+    answers = False
+
     def connected(self, peer: Peer) -> StreamProtocol:
         """NetworkService API."""
         return StreamProtocol(self)

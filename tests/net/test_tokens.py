@@ -2,9 +2,7 @@
 
 from random import Random
 
-import pytest
-
-from multid.net.tokens import BucketTable, TokenBucket, source_prefix
+from multid.net.tokens import BucketTable, TokenBucket
 
 
 def test_a_bucket_gives_its_burst_at_once_and_then_no_more():
@@ -61,16 +59,3 @@ def test_one_beyond_its_rate_gets_through_by_the_chance_of_the_leak():
     table = BucketTable(rate=1, burst=1, leak=0.25, random=Random(1).random)
     table.take("victim", 0)
     assert 200 < sum(table.take("victim", 0) for _ in range(1000)) < 300
-
-
-@pytest.mark.parametrize(
-    ("host", "prefix"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("fe80::1%eth0", "fe80::%eth0/64"),
-    ],
-)
-def test_one_source_is_an_ipv4_address_or_an_ipv6_network(host, prefix):
-    assert source_prefix(host) == prefix

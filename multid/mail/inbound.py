@@ -1,0 +1,259 @@
+"""One SMTP connection: carries a session's octets and events between the peer, the spool and the authenticator.
+
+While the session waits for an answer, or the spool is behind with what it was given, nothing more of this connection
+is read (other connections go on); a peer that sends all the same is paused. A mail whose commit has begun is kept
+even if the peer has gone. A peer that takes more than `settings.slowest` seconds for a command line, or for 16 KiB of
+a mail, is sent away (421 4.4.2).
+
+The connection answers to `idle`, `drain`, and the half-close of its peer; a mail that is on its way in is finished
+first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Event, Send, StartTls
+from multid.mail.interface import Incoming, IncomingSpool, SpoolError
+from multid.mail.reply import LOCAL_ERROR, SHUTTING_DOWN, TIMEOUT, Reply
+from multid.mail.session import Session
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from multid.mail.envelope import Envelope
+    from multid.mail.settings import InboundSettings, Peer
+
+SLOW_PIECE = 16384
+
+
+@dataclass
+class Reception:
+    """What the connections of one relay share. `now` is monotonic time; `tls` is a context factory for STARTTLS."""
+
+    settings: InboundSettings
+    spool: IncomingSpool
+    now: Callable[[], float]
+    tls: Any = None
+    authenticator: Any = None
+    accepted: int = 0
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
+class Inbound(Protocol):
+    """A client of the relay."""
+
+    log = Logger()
+    transport: Any
+
+    def __init__(self, reception: Reception, peer: Peer) -> None:
+        self._reception = reception
+        self._settings = reception.settings
+        self._peer = peer
+        self._incoming: Incoming | None = None
+        self._events: deque[Event] = deque()
+        self._held: list[bytes] = []
+        self._is_busy = False
+        self._is_waiting = False
+        self._is_behind = False
+        self._is_paused = False
+        self._is_lost = False
+        self._has_ended = False
+        self._progress = 0.0
+        self._octets = 0
+        self._session: Session
+
+    def connectionMade(self) -> None:
+        """IProtocol API."""
+        tls = "TLS" if ISSLTransport.providedBy(self.transport) else ""
+        self._session = Session(self._settings, self._peer, tls=tls)
+        self._progress = self._reception.now()
+        self._carry_out(self._session.start())
+
+    def dataReceived(self, data: bytes) -> None:
+        """IProtocol API."""
+        if self._is_waiting or self._is_behind:
+            self._held.append(data)
+            self._pause()
+            return
+        if self._is_too_slow(len(data)):
+            self._carry_out(self._session.end(TIMEOUT, at_once=True))
+            return
+        self._carry_out(self._session.receive(data))
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
+        """IProtocol API."""
+        self._is_lost = True
+        self._discard()
+
+    def readConnectionLost(self) -> None:
+        """IHalfCloseableProtocol API: answer what came, then close."""
+        self._has_ended = True
+        self._close_if_done()
+
+    def writeConnectionLost(self) -> None:
+        """IHalfCloseableProtocol API."""
+
+    def handshakeCompleted(self) -> None:
+        """IHandshakeListener API."""
+        layer = getattr(self.transport, "protocol", self.transport)
+        self._session.tls = layer.getHandle().get_protocol_version_name()
+
+    def idle(self) -> None:
+        """Say goodbye to a silent peer."""
+        self._end(TIMEOUT, at_once=True)
+
+    def drain(self) -> None:
+        """Close once the mail that is coming in has its answer."""
+        self._end(SHUTTING_DOWN)
+
+    def _end(self, reply: Reply, *, at_once: bool = False) -> None:
+        self._carry_out(self._session.end(reply, at_once=at_once and not self._is_waiting))
+
+    def _is_too_slow(self, octets: int) -> bool:
+        now = self._reception.now()
+        self._octets += octets
+        is_too_slow = now - self._progress > self._settings.slowest
+        if self._octets >= SLOW_PIECE:
+            self._octets, self._progress = 0, now
+        return is_too_slow
+
+    # Events of the session.
+
+    def _carry_out(self, events: list[Event]) -> None:
+        """Do what the session asks, in order; an answer that comes meanwhile puts its events behind."""
+        self._events.extend(events)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._events:
+                self._do(self._events.popleft())
+        finally:
+            self._is_busy = False
+
+    def _do(self, event: Event) -> None:
+        match event:
+            case Send(data):
+                self._send(data)
+            case Append(data):
+                self._append(data)
+            case Begin(size):
+                self._begin(size)
+            case Commit(envelope):
+                self._commit(envelope)
+            case Discard():
+                self._discard()
+            case Authenticate(credentials):
+                self._wait(self._reception.authenticator.verify(credentials, self._peer.host))
+            case StartTls():
+                self.transport.startTLS(self._reception.tls)
+                self._carry_out(self._session.answer("TLS"))
+            case Close(reason):
+                self._close(reason)
+
+    def _send(self, data: bytes) -> None:
+        self._octets, self._progress = 0, self._reception.now()
+        if not self._is_lost:
+            self.transport.write(data)
+
+    def _close(self, reason: str) -> None:
+        self.log.debug("{peer}: closed: {reason}", peer=str(self._peer), reason=reason)
+        if not self._is_lost:
+            self.transport.loseConnection()
+
+    def _begin(self, size: int) -> None:
+        try:
+            self._incoming = self._reception.spool.begin(size)
+        except SpoolError as error:
+            self._carry_out(self._session.answer(self._refused(error)))
+        else:
+            self._carry_out(self._session.answer(self._incoming.id))
+
+    def _append(self, data: bytes) -> None:
+        behind = self._incoming.append(data) if self._incoming is not None else None
+        if behind is not None:
+            self._is_behind = True
+            behind.addCallback(self._caught_up).addErrback(self._broken)
+
+    def _caught_up(self, _: None) -> None:
+        self._is_behind = False
+        self._go_on()
+
+    def _discard(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.abort()
+
+    def _commit(self, envelope: Envelope) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            raise RuntimeError("a mail ends that has not begun")
+        self._wait(incoming.commit(envelope).addCallback(self._committed, envelope))
+
+    def _committed(self, _: None, envelope: Envelope) -> Reply:
+        self._reception.accepted += 1
+        self.log.info(
+            "{id}: from <{sender}>, {recipients} recipients, {size} octets, by {peer}",
+            id=envelope.id,
+            sender=envelope.sender,
+            recipients=len(envelope.recipients),
+            size=envelope.size,
+            peer=envelope.peer,
+        )
+        return Reply(250, "2.0.0", f"Ok: queued as {envelope.id}")
+
+    # Answers that take their time.
+
+    def _wait(self, reply: Deferred[Reply]) -> None:
+        self._is_waiting = True
+        reply.addErrback(self._failed).addCallback(self._answered).addErrback(self._broken)
+
+    def _answered(self, reply: Reply) -> None:
+        self._is_waiting = False
+        self._carry_out(self._session.answer(reply))
+        self._go_on()
+
+    def _failed(self, failure: Failure) -> Reply:
+        if isinstance(failure.value, SpoolError):
+            return self._refused(failure.value)
+        self.log.failure("{peer}: a mail was not taken", failure=failure, peer=str(self._peer))
+        return LOCAL_ERROR
+
+    def _refused(self, error: SpoolError) -> Reply:
+        self.log.error("{peer}: a mail was not taken: {error}", peer=str(self._peer), error=str(error))
+        return error.reply
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("{peer}: the connection is given up", failure=failure, peer=str(self._peer))
+        if not self._is_lost:
+            self.transport.abortConnection()
+
+    def _go_on(self) -> None:
+        if self._is_waiting or self._is_behind or self._is_lost:
+            return
+        held, self._held = b"".join(self._held), []
+        if held:
+            self._carry_out(self._session.receive(held))
+        if self._is_paused and not self._is_waiting and not self._is_behind:
+            self._is_paused = False
+            self.transport.resumeProducing()
+        self._close_if_done()
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def _close_if_done(self) -> None:
+        if self._has_ended and not (self._is_waiting or self._is_behind or self._is_lost):
+            self.transport.loseConnection()

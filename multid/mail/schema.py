@@ -1,0 +1,212 @@
+"""The tables of the SQLite spool, and how values become rows and rows values. Pure but for the connection it is given.
+
+`mail` has one row a mail; `content` is its octets, or NULL if they lie in a file. `recipient` has one row a recipient.
+Both are keyed by the queue id's number, which grows with time: inserts go to the end of the tables, and an id is found
+without another index. The content is the last column, so that a listing never reads it.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+from multid.mail.address import Pattern
+from multid.mail.envelope import Envelope, Recipient, queue_id, queue_number
+from multid.mail.queued import Content, Delivery, DeliveryState, MailState, Query, QueuedMail, Update
+from multid.mail.reply import Reply
+
+VERSION = 1
+"""Of the tables, kept in `PRAGMA user_version`."""
+
+_TABLES = """
+CREATE TABLE mail (
+    number INTEGER PRIMARY KEY, state TEXT NOT NULL, note TEXT NOT NULL, crashes INTEGER NOT NULL,
+    sender TEXT NOT NULL, size INTEGER NOT NULL, received_at REAL NOT NULL, body TEXT NOT NULL,
+    smtputf8 INTEGER NOT NULL, ret TEXT, envid TEXT, origin TEXT NOT NULL, peer TEXT NOT NULL, helo TEXT NOT NULL,
+    auth_user TEXT NOT NULL, tls TEXT NOT NULL, content BLOB
+);
+CREATE TABLE recipient (
+    mail INTEGER NOT NULL, place INTEGER NOT NULL, address TEXT NOT NULL, notify TEXT NOT NULL, orcpt TEXT,
+    state TEXT NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL, code INTEGER, enhanced TEXT, text TEXT,
+    remote TEXT NOT NULL, warned INTEGER NOT NULL,
+    PRIMARY KEY (mail, place)
+) WITHOUT ROWID;
+"""
+
+_MAIL = (
+    "number, state, note, crashes, sender, size, received_at, body, smtputf8, ret, envid, origin, peer, helo, "
+    "auth_user, tls"
+)
+_RECIPIENT = "mail, place, address, notify, orcpt, state, due, attempts, code, enhanced, text, remote, warned"
+
+_INSERT_MAIL = f"INSERT INTO mail ({_MAIL}, content) VALUES ({', '.join('?' * 17)})"
+_INSERT_RECIPIENT = f"INSERT INTO recipient ({_RECIPIENT}) VALUES ({', '.join('?' * 13)})"
+_UPDATE_RECIPIENT = """
+UPDATE recipient SET state = ?, due = ?, attempts = ?, code = ?, enhanced = ?, text = ?, remote = ?, warned = ?
+WHERE mail = ? AND place = ?
+"""
+_UPDATE_DUE = "UPDATE recipient SET due = ? WHERE mail = ? AND state = 'open'"
+_UPDATE_STATE = "UPDATE mail SET state = ?, note = ? WHERE number = ?"
+_UPDATE_CRASHES = "UPDATE mail SET crashes = ? WHERE number = ?"
+_DELETE = ("DELETE FROM mail WHERE number = ?", "DELETE FROM recipient WHERE mail = ?")
+
+Row = tuple[Any, ...]
+New = tuple[Row, list[Row]]
+"""A mail as it is inserted: its row, and those of its recipients."""
+
+
+class SchemaError(Exception):
+    """The spool was written by a version of multid that is newer than this one."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Create what is missing; SchemaError if the tables are not ours to read."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise SchemaError(f"the spool's version is {version}, this multid knows up to {VERSION}")
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+def new_mail(mail: QueuedMail) -> New:
+    """Return the rows of a mail that enters the spool."""
+    envelope = mail.envelope
+    number = queue_number(envelope.id)
+    row = (
+        number,
+        mail.state,
+        mail.note,
+        mail.crashes,
+        envelope.sender,
+        envelope.size,
+        envelope.received_at,
+        envelope.body,
+        envelope.smtputf8,
+        envelope.ret,
+        envelope.envid,
+        envelope.origin,
+        envelope.peer,
+        envelope.helo,
+        envelope.auth_user,
+        envelope.tls,
+        mail.content.data,
+    )
+    recipients = [
+        (number, place, recipient.address, ",".join(recipient.notify), recipient.orcpt, *_delivery(delivery))
+        for place, (recipient, delivery) in enumerate(zip(envelope.recipients, mail.deliveries, strict=True))
+    ]
+    return row, recipients
+
+
+def insert(connection: sqlite3.Connection, mails: Sequence[New]) -> None:
+    """Insert mails, in two statements however many they are."""
+    connection.executemany(_INSERT_MAIL, [row for row, _ in mails])
+    connection.executemany(_INSERT_RECIPIENT, [row for _, rows in mails for row in rows])
+
+
+def update(connection: sqlite3.Connection, change: Update) -> None:
+    """Execute a change of one mail, without its reports."""
+    number = queue_number(change.id)
+    if change.delete:
+        delete(connection, [number])
+        return
+    if change.deliveries:
+        rows = [(*_delivery(delivery), number, place) for place, delivery in change.deliveries.items()]
+        connection.executemany(_UPDATE_RECIPIENT, rows)
+    if change.due is not None:
+        connection.execute(_UPDATE_DUE, (change.due, number))
+    if change.state is not None:
+        connection.execute(_UPDATE_STATE, (change.state, change.note, number))
+    if change.crashes is not None:
+        connection.execute(_UPDATE_CRASHES, (change.crashes, number))
+
+
+def delete(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    """Delete mails, whether they are there or not."""
+    keys = [(number,) for number in numbers]
+    for statement in _DELETE:
+        connection.executemany(statement, keys)
+
+
+def scan(connection: sqlite3.Connection) -> list[tuple[str, MailState, float]]:
+    """Return id, state and earliest due time of every mail, oldest first."""
+    rows = connection.execute(
+        "SELECT number, mail.state, MIN(due) FROM mail JOIN recipient ON mail = number "
+        "WHERE recipient.state = 'open' GROUP BY number ORDER BY number"
+    )
+    return [(queue_id(number), MailState(state), due) for number, state, due in rows]
+
+
+def numbers_in_files(connection: sqlite3.Connection) -> set[int]:
+    """Return which mails have their content in a file."""
+    return {number for (number,) in connection.execute("SELECT number FROM mail WHERE content IS NULL")}
+
+
+def load(connection: sqlite3.Connection, id_: str, path: str) -> QueuedMail | None:
+    """Return a mail with its content, which lies in the file `path` if it is not in the row; None if there is none."""
+    row = connection.execute(f"SELECT {_MAIL}, content FROM mail WHERE number = ?", (queue_number(id_),)).fetchone()
+    if row is None:
+        return None
+    recipients = connection.execute(
+        f"SELECT {_RECIPIENT} FROM recipient WHERE mail = ? ORDER BY place", (row[0],)
+    ).fetchall()
+    content = row[-1]
+    return _mail(row[:-1], recipients, Content(row[5], content, path if content is None else None))
+
+
+def select(connection: sqlite3.Connection, query: Query) -> list[QueuedMail]:
+    """Return the mails that a query names, without their content, oldest first."""
+    conditions, values = ["number > ?"], [queue_number(query.after) if query.after else -1]
+    if query.ids:
+        conditions.append(f"number IN ({', '.join(str(queue_number(id_)) for id_ in query.ids)})")
+    if query.state is not None:
+        conditions.append(f"state = '{query.state}'")
+    if query.sender is not None:
+        connection.create_function("is_sender", 1, Pattern(query.sender).matches, deterministic=True)
+        conditions.append("is_sender(sender)")
+    if query.recipient is not None:
+        connection.create_function("is_recipient", 1, Pattern(query.recipient).matches, deterministic=True)
+        conditions.append("EXISTS (SELECT * FROM recipient WHERE mail = number AND is_recipient(address))")
+    statement = f"SELECT {_MAIL} FROM mail WHERE {' AND '.join(conditions)} ORDER BY number LIMIT {query.limit:d}"
+    rows = connection.execute(statement, values).fetchall()
+    return list(_with_recipients(connection, rows))
+
+
+def _with_recipients(connection: sqlite3.Connection, rows: list[Row]) -> Iterator[QueuedMail]:
+    statement = f"SELECT {_RECIPIENT} FROM recipient WHERE mail = ? ORDER BY place"
+    for row in rows:
+        yield _mail(row, connection.execute(statement, (row[0],)).fetchall(), Content(row[5]))
+
+
+def _delivery(delivery: Delivery) -> Row:
+    reply = delivery.reply
+    code, enhanced, text = (reply.code, reply.enhanced, reply.text) if reply else (None, None, None)
+    return delivery.state, delivery.due, delivery.attempts, code, enhanced, text, delivery.remote, delivery.warned
+
+
+def _mail(row: Row, recipients: list[Row], content: Content) -> QueuedMail:
+    number, state, note, crashes, sender, size, received_at, body, smtputf8, *rest = row
+    ret, envid, origin, peer, helo, auth_user, tls = rest
+    envelope = Envelope(
+        queue_id(number),
+        sender,
+        tuple(Recipient(row[2], frozenset(row[3].split(",") if row[3] else ()), row[4]) for row in recipients),
+        size,
+        received_at,
+        body,
+        bool(smtputf8),
+        ret,
+        envid,
+        origin,
+        peer,
+        helo,
+        auth_user,
+        tls,
+    )
+    deliveries = tuple(_read_delivery(row[5:]) for row in recipients)
+    return QueuedMail(envelope, deliveries, content, MailState(state), note, crashes)
+
+
+def _read_delivery(row: Row) -> Delivery:
+    state, due, attempts, code, enhanced, text, remote, warned = row
+    reply = None if code is None else Reply(code, cast("str", enhanced), cast("str", text))
+    return Delivery(DeliveryState(state), due, attempts, reply, remote, bool(warned))

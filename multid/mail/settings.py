@@ -1,0 +1,50 @@
+"""What the inbound side of a relay is told, as plain frozen values, which the service makes of the file. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from multid.mail.address import Pattern
+
+
+@dataclass(frozen=True)
+class InboundSettings:
+    """How mail is taken in. Sizes are octets, times are seconds.
+
+    `senders` empty lets every sender in. `auth` is off, or the users may log in: under TLS only (`tls`), or always
+    (`plain`). `postmaster` is whom `<Postmaster>` without a domain means.
+    """
+
+    hostname: str
+    domain: str
+    postmaster: str
+    senders: tuple[Pattern, ...] = ()
+    starttls: Literal["off", "optional", "required"] = "off"
+    auth: Literal["off", "tls", "plain"] = "off"
+    max_size: int = 25 << 20
+    max_recipients: int = 100
+    max_errors: int = 10
+    max_auth_failures: int = 3
+    max_hops: int = 50
+    bare_newline: Literal["normalize", "reject"] = "normalize"
+    slowest: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is connected: `host` is an IP address, or empty for a UNIX socket; `is_trusted` may relay without AUTH."""
+
+    host: str = ""
+    port: int = 0
+    is_trusted: bool = False
+
+    def __str__(self) -> str:
+        if not self.host:
+            return "unix"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def literal(self) -> str:
+        """The address as RFC 5321 4.1.3 writes it."""
+        if not self.host:
+            return ""
+        return f"[IPv6:{self.host}]" if ":" in self.host else f"[{self.host}]"

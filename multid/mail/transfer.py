@@ -1,0 +1,29 @@
+r"""Content on its way out: dots doubled at every line's start, ended by a line of one dot (RFC 5321 4.5.2).
+
+`DotStuffer` holds at any chunking: what it returns for the chunks of a content, joined, is what it would have returned
+for the content whole, and nowhere in it is a line of a lone dot before the end. Pure.
+"""
+
+
+class DotStuffer:
+    """Doubles the dots of one content, whose line ends are CRLF."""
+
+    def __init__(self) -> None:
+        self._tail = b"\r\n"
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return a chunk as it is sent."""
+        # Two octets are enough to know whether a dot begins a line, and too few to hold such a dot themselves.
+        window = self._tail + chunk
+        self._tail = window[-2:]
+        return window.replace(b"\r\n.", b"\r\n..")[2:]
+
+    def end(self) -> bytes:
+        """Return what ends the content; a last line without its end gets it."""
+        return b".\r\n" if self._tail == b"\r\n" else b"\r\n.\r\n"
+
+
+def stuffed(content: bytes) -> bytes:
+    """Return a whole content as it is sent, its end included."""
+    stuffer = DotStuffer()
+    return stuffer.feed(content) + stuffer.end()
