@@ -7,7 +7,7 @@ nowhere else; an error's text says what is allowed and what was given, its place
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
     PlainSerializer,
     SerializeAsAny,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -188,6 +189,11 @@ class ProxyProtocol(Model):
 class ServiceConfig(Model):
     """The keys that every service has."""
 
+    streams: ClassVar[bool] = True
+    """Whether the kind takes connections."""
+    datagrams: ClassVar[bool] = True
+    """Whether the kind takes datagrams."""
+
     type: str = Field(default="", description="the kind of service; by default the stanza's name")
     enabled: bool = Field(default=True, description="false keeps the stanza and runs nothing")
     listen: Annotated[tuple[Listen, ...], LISTED] = Field(
@@ -209,6 +215,16 @@ class ServiceConfig(Model):
         False,
         description="one structured event a connection: peer, start, duration, octets, reason of its end",
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _possible_transports(cls, value: tuple[Address, ...]) -> tuple[Address, ...]:
+        for address in value:
+            if address.is_datagram and not cls.datagrams:
+                raise ValueError(f"this service takes connections only, and {address} is for datagrams")
+            if not address.is_datagram and not cls.streams:
+                raise ValueError(f"this service takes datagrams only (udp:), and {address} is for connections")
+        return value
 
     @model_validator(mode="after")
     def _ssl_needs_tls(self) -> "ServiceConfig":

@@ -77,10 +77,13 @@ class DatagramListener(FileDescriptor):
             service.guard.count(guard.DESTINATION)
             return
         host, port = unmapped(name[0]), name[1]
-        if service.guard.refuses(host, port, data, now) is not None:
+        reason = service.guard.refuses(host, port, data, now)
+        if reason is not None and not (reason == guard.RATE and service.tells_rate and service.guard.tells(now)):
             return
         try:
-            if service.timestamps:
+            if reason is not None:
+                reply = service.beyond_rate(data, Peer(host, port))
+            elif service.timestamps:
                 reply = service.received_at(data, Peer(host, port), ancillary.arrival(told))
             else:
                 reply = service.received(data, Peer(host, port))

@@ -5,7 +5,8 @@ No reply goes to
 - a source port where another service answers by itself: the well-known ones (`LOOPING_PORTS`), and every UDP port
   this daemon serves (`own_ports`, which the caller keeps up to date); nor to one below `lowest_port`, if that is set;
 - a source that is not one host: multicast, broadcast, 0/8, 240/4, unspecified;
-- a peer beyond its rate (IPv4 by address, IPv6 by /64), except by the chance `leak`;
+- a peer beyond its rate (IPv4 by address, IPv6 by /64), except by the chance `leak`; `tells` says who of the others may
+  be told so, in protocols that have a word for it;
 - anybody beyond `total_rate`;
 - a peer that repeats itself like a loop: the same octets from the same port, `REPEATS` times beyond its rate, or
   `RUN` times without `RUN_GAP` seconds between two. It is muted for one second, for each further time twice as long
@@ -39,6 +40,7 @@ REASONS = (ACCESS, PORT, LOW_PORT, SOURCE, DESTINATION, RATE, TOTAL, REPEATED, S
 
 LOOPING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 2049, 5353, 11211})
 
+TELL = 0.125
 REPEATS = 8
 RUN = 1024
 RUN_GAP = 0.5
@@ -105,6 +107,7 @@ class Guard:
         self._client_ports = frozenset(client_ports)
         self._looping_ports = LOOPING_PORTS - self._client_ports if answers else frozenset()
         self._lowest_port = lowest_port
+        self._random = random
         self._buckets = BucketTable(rate, max(1.0, 2 * rate), leak=leak, limit=PEERS, random=random)
         self._total = TokenBucket(total_rate, max(1.0, total_rate), now)
         self._peers: dict[str, _Peer] = {}
@@ -142,6 +145,10 @@ class Guard:
             return None
         peer = self._peers.get(host) or self._judge(host, 0.0)
         return None if peer.any_size else self.count(SIZE)
+
+    def tells(self, now: float) -> bool:
+        """Whether a peer that is beyond its rate is told so: by the chance `TELL`, within the total rate."""
+        return self._random() < TELL and self._total.take(now)
 
     def count(self, reason: str) -> str:
         """Count a refusal and return its reason."""

@@ -74,6 +74,8 @@ class NetworkService(Service):
     """Ports where services usually answer, but from which clients of this kind do ask."""
     timestamps = False
     """Whether datagrams go to `received_at`, with the time at which the kernel received them."""
+    tells_rate = False
+    """Whether a peer beyond its rate is told so now and then, in the words of `beyond_rate`."""
 
     def __init__(self, name: str, config: ServiceConfig, runtime: Runtime) -> None:
         self.setName(name)
@@ -103,6 +105,10 @@ class NetworkService(Service):
     def received_at(self, data: bytes, peer: Peer, arrival: int | None) -> bytes | None:
         """Return the answer to a datagram that came at `arrival`, in nanoseconds since 1970 where it is known."""
         raise NotImplementedError(f"{self.config.type} does not look at the time of arrival")
+
+    def beyond_rate(self, data: bytes, peer: Peer) -> bytes | None:
+        """Return what tells a peer that it asks too often."""
+        raise NotImplementedError(f"{self.config.type} has no word for that")
 
     async def open(self, config: Any) -> Change:
         """Open what a configuration needs besides its addresses; raise ServiceError where that cannot be."""
