@@ -5,10 +5,15 @@ beginning of lines.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from time import gmtime, strftime
 
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)*+")
+_FIELD = re.compile(rb"([!-9;-~]++[ \t]*+):([^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)")
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_WORD = rf"(?:{_QUOTED}|[^\s()<>@,;:\\\"\[\]]++)(?:@(?:\[[^\]\s]*+\]|[^\s()<>@,;:\\\"\[\]]++))?"
+_TOKEN = re.compile(rf"\\.|[(),;:]|<(?:{_QUOTED}|[^<>\"])*+>|{_WORD}|\S", re.DOTALL)
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -37,3 +42,52 @@ def rfc5322_date(at: int) -> str:
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[moment.tm_wday]
     months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
     return f"{day}, {moment.tm_mday:02} {months[moment.tm_mon - 1]} {strftime('%Y %H:%M:%S', moment)} +0000"
+
+
+def parse_fields(fields: bytes) -> Iterator[tuple[str, bytes, bytes]]:
+    """Give each field of a block: its name in lower case, its octets to the colon, its octets from there."""
+    for match in _FIELD.finditer(fields):
+        yield match[1].rstrip(b" \t").lower().decode("ascii"), match[1] + b":", match[2]
+
+
+def map_addresses(body: bytes, change: Callable[[str], str]) -> bytes:
+    """Return a field body of addresses with each address (`local@domain`, or a lone `local`) changed; all else stays.
+
+    Display names, comments, groups and folds are kept as they are, and so is what is no address.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    pieces, at = [], 0
+    for start, end in _find_addresses(text):
+        pieces += [text[at:start], change(text[start:end])]
+        at = end
+    return "".join([*pieces, text[at:]]).encode("utf-8", "surrogateescape")
+
+
+def _find_addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Give the place of each address in an address list (RFC 5322 3.4)."""
+    words: list[tuple[int, int]] = []
+    angle: tuple[int, int] | None = None
+    for kind, start, end in [*_tokens(text), (",", len(text), len(text))]:
+        if kind == "word":
+            words.append((start, end))
+        elif kind == "<":
+            angle = angle or (start + 1, end - 1)
+        elif kind == ":":
+            words = []
+        elif kind in {",", ";"}:
+            if angle is not None:
+                yield angle
+            elif len(words) == 1:
+                yield words[0]
+            words, angle = [], None
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        first = match[0][0]
+        if first in "()":
+            depth = max(0, depth + (1 if first == "(" else -1))
+        elif not depth:
+            kind = first if first in "<,;:" else "word"
+            yield kind, match.start(), match.end()

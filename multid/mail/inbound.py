@@ -37,15 +37,22 @@ SLOW_PIECE = 16384
 
 
 @dataclass
+class Taken:
+    """What a relay counts of the mail that comes in."""
+
+    mails: int = 0
+
+
+@dataclass(frozen=True)
 class Reception:
     """What the connections of one relay share. `now` is monotonic time; `tls` is a context factory for STARTTLS."""
 
     settings: InboundSettings
     spool: IncomingSpool
+    taken: Taken
     now: Callable[[], float]
     tls: Any = None
     authenticator: Any = None
-    accepted: int = 0
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
@@ -201,7 +208,7 @@ class Inbound(Protocol):
         self._wait(incoming.commit(envelope).addCallback(self._committed, envelope))
 
     def _committed(self, _: None, envelope: Envelope) -> Reply:
-        self._reception.accepted += 1
+        self._reception.taken.mails += 1
         self.log.info(
             "{id}: from <{sender}>, {recipients} recipients, {size} octets, by {peer}",
             id=envelope.id,

@@ -1,9 +1,11 @@
 """What the inbound side of a relay is told, as plain frozen values, which the service makes of the file. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from multid.mail.address import Pattern
+from multid.mail.complete import Completion
+from multid.mail.rewrite import Rewriting
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class InboundSettings:
     max_hops: int = 50
     bare_newline: Literal["normalize", "reject"] = "normalize"
     slowest: float = 300.0
+    completion: Completion = field(default_factory=Completion)
+    rewriting: Rewriting = field(default_factory=Rewriting)
 
 
 @dataclass(frozen=True, slots=True)

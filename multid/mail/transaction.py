@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from multid.mail.commands import Mail
+from multid.mail.complete import complete
 from multid.mail.content import Content, DotReader
 from multid.mail.envelope import Envelope, Recipient
 from multid.mail.headers import count_received, received
@@ -73,14 +74,16 @@ class Transaction:
     def envelope(self) -> Envelope:
         """Return the envelope of the finished mail."""
         mail, client = self.mail, self._client
+        sender, recipients = self._rewritten()
+        is_international = self._is_international or not all(map(str.isascii, [sender, *recipients]))
         return Envelope(
             id=self._id,
-            sender=mail.sender,
-            recipients=tuple(self.recipients.values()),
+            sender=sender,
+            recipients=tuple(recipients.values()),
             size=self._stored,
             received_at=self._at,
             body="BINARYMIME" if mail.body == "BINARYMIME" else "7BIT" if self._content.is_ascii else "8BITMIME",
-            smtputf8=mail.smtputf8 and (self._is_international or self._has_international_address()),
+            smtputf8=mail.smtputf8 and is_international,
             ret=mail.ret,
             envid=mail.envid,
             peer=str(client.peer),
@@ -89,8 +92,15 @@ class Transaction:
             tls=client.tls,
         )
 
-    def _has_international_address(self) -> bool:
-        return not (self.mail.sender.isascii() and all(address.isascii() for address in self.recipients))
+    def _rewritten(self) -> tuple[str, dict[str, Recipient]]:
+        rewriting = self._settings.rewriting
+        if not rewriting.recipients:
+            return rewriting.sender(self.mail.sender), self.recipients
+        new: dict[str, Recipient] = {}
+        for recipient in self.recipients.values():
+            for other in rewriting.recipient(recipient):
+                new.setdefault(other.address, other)
+        return rewriting.sender(self.mail.sender), new
 
     def _counted(self, data: bytes) -> bytes:
         self._stored += len(data)
@@ -100,7 +110,11 @@ class Transaction:
         if count_received(fields) > self._settings.max_hops:
             return LOOP
         self._is_international = not fields.isascii()
-        return self._received() + fields
+        settings = self._settings
+        fields = complete(
+            fields, settings.completion, sender=self.mail.sender, domain=settings.domain, id=self._id, at=self._at
+        )
+        return self._received() + settings.rewriting.header(fields)
 
     def _received(self) -> bytes:
         client = self._client

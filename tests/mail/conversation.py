@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from multid.mail.address import Pattern
+from multid.mail.complete import Completion
 from multid.mail.envelope import Envelope
 from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Send, StartTls
 from multid.mail.reply import NO_ROOM, Reply
@@ -16,7 +17,12 @@ from multid.mail.session import Session
 from multid.mail.settings import InboundSettings, Peer
 
 NOW = 1764025001.0
-SETTINGS = InboundSettings(hostname="mail.example.org", domain="example.org", postmaster="admin@example.org")
+SETTINGS = InboundSettings(
+    hostname="mail.example.org",
+    domain="example.org",
+    postmaster="admin@example.org",
+    completion=Completion(date=False, message_id=False, from_=False),
+)
 TRUSTED = Peer("192.0.2.1", 4711, is_trusted=True)
 STRANGER = Peer("192.0.2.1", 4711)
 

@@ -1,0 +1,43 @@
+"""What a mail is given that a program, a printer or a script left out (RFC 6409 8). Pure.
+
+That is Date, Message-ID, From, and the domain of an address that has none in From, Sender, Reply-To, To or Cc. Only
+what is missing is added, and twice is the same as once. A Message-ID is the queue id at the domain, so that it stays
+the same however often the mail is sent on.
+"""
+
+from dataclasses import dataclass
+
+from multid.mail.headers import map_addresses, parse_fields, rfc5322_date
+
+_ADDRESSES = {"from", "sender", "reply-to", "to", "cc"}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Which fields are added; `from_` is also whether addresses get a domain."""
+
+    date: bool = True
+    message_id: bool = True
+    from_: bool = True
+
+
+def complete(fields: bytes, completion: Completion, *, sender: str, domain: str, id: str, at: float) -> bytes:  # noqa: A002
+    """Return header fields with what was missing; a mail of the null sender gets no From."""
+    parsed = list(parse_fields(fields))
+    names = {name for name, _, _ in parsed}
+    if completion.from_:
+        fields = b"".join(
+            head + (_qualified(body, domain) if name in _ADDRESSES else body) for name, head, body in parsed
+        )
+    added = ""
+    if completion.date and "date" not in names:
+        added += f"Date: {rfc5322_date(int(at))}\r\n"
+    if completion.message_id and "message-id" not in names:
+        added += f"Message-ID: <{id}@{domain}>\r\n"
+    if completion.from_ and sender and "from" not in names:
+        added += f"From: <{sender}>\r\n"
+    return fields + added.encode()
+
+
+def _qualified(body: bytes, domain: str) -> bytes:
+    return map_addresses(body, lambda address: f"{address}@{domain}" if address and "@" not in address else address)

@@ -1,0 +1,91 @@
+"""A mail relay: takes mail by SMTP, keeps it safe, and gets it to the next hop, or tells its sender that it could not.
+
+What is acknowledged is on disk. The parts are in `multid.mail`; here they are joined with the network, the file and
+what an operator sees. A change of the file keeps the queue and the mail in it, which follows the new routes.
+"""
+
+import ipaddress
+
+from twisted.python.failure import Failure
+
+from multid.mail.inbound import Inbound, Reception, Taken
+from multid.mail.interface import SpoolError
+from multid.mail.settings import Peer as MailPeer
+from multid.mail.spool_sqlite import SqliteSpool
+from multid.net.peer import Peer, unmapped
+from multid.net.protocol import StreamProtocol
+from multid.net.service import NetworkService
+from multid.service import Change, Runtime, ServiceError, ServiceKind
+from multid.services._smtp_config import SmtpConfig
+
+
+class SmtpConnection(Inbound, StreamProtocol):
+    """A client of the relay, as a connection of the service."""
+
+    def __init__(self, service: "SmtpService", peer: Peer) -> None:
+        StreamProtocol.__init__(self, service)
+        host = "" if peer.host == "unix" else peer.host
+        Inbound.__init__(self, service.reception, MailPeer(host, peer.port, is_trusted=service.trusts(peer)))
+
+
+class SmtpService(NetworkService):
+    """One relay."""
+
+    reception: Reception
+
+    def __init__(self, name: str, config: SmtpConfig, runtime: Runtime) -> None:
+        super().__init__(name, config, runtime)
+        self.taken = Taken()
+        self._spool: SqliteSpool | None = None
+
+    def connected(self, peer: Peer) -> SmtpConnection:
+        """NetworkService API."""
+        return SmtpConnection(self, peer)
+
+    def trusts(self, peer: Peer) -> bool:
+        """Whether a peer may relay without AUTH: one in `networks`, or whoever can open the UNIX socket."""
+        if peer.host == "unix":
+            return True
+        address = ipaddress.ip_address(unmapped(peer.host).partition("%")[0])
+        return any(address in network for network in self.config.networks)
+
+    async def open(self, config: SmtpConfig) -> Change:
+        """NetworkService API: take the spool, or keep it; read users and passwords."""
+        settings = config.inbound()
+        spool = await self._spool_of(config)
+
+        def commit() -> None:
+            self._spool = spool
+            self.reception = Reception(settings, spool, self.taken, self.runtime.reactor.seconds, self._tls)
+
+        def undo() -> None:
+            if spool is not self._spool:
+                spool.close().addErrback(self._not_closed)
+
+        return Change(commit, undo)
+
+    async def _spool_of(self, config: SmtpConfig) -> SqliteSpool:
+        path = config.queue.path or self.runtime.state_dir / "mail"
+        if self._spool is not None:
+            if self._spool.path != path:
+                raise ServiceError("the path of the queue changes with a restart only")
+            return self._spool
+        spool = SqliteSpool(
+            self.runtime.reactor, path, inline=config.queue.inline, minimum_free=config.queue.minimum_free
+        )
+        try:
+            await spool.open()
+        except SpoolError as error:
+            raise ServiceError(str(error)) from error
+        return spool
+
+    def _not_closed(self, failure: Failure) -> None:
+        self.log.failure("{service}: the spool was not closed", failure, service=self.name)
+
+    async def close(self) -> None:
+        """NetworkService API: what was taken is in the spool by now."""
+        if self._spool is not None:
+            await self._spool.close()
+
+
+KIND = ServiceKind("smtp", "a mail relay that never loses a mail (RFC 5321)", SmtpConfig, SmtpService)
