@@ -12,6 +12,8 @@ import pytest
 
 import multid
 
+pytestmark = pytest.mark.campaign
+
 PROJECT = Path(multid.__file__).parent.parent
 
 
