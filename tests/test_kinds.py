@@ -67,5 +67,5 @@ def test_an_entry_point_of_another_package_is_a_kind(monkeypatch, folder: Path) 
     (folder / "shout.py").write_text(SHOUT.replace('"shout"', '"other"'))
     entry = EntryPoint("other", "multid.services.echo:KIND", "multid.kinds")
     monkeypatch.setattr(kinds, "entry_points", lambda group: [entry] if group == "multid.kinds" else [])
-    with pytest.raises(ValueError, match="entry point multid.services.echo:KIND"):
+    with pytest.raises(ValueError, match=r"entry point multid\.services\.echo:KIND"):
         kinds.discover()
