@@ -1,0 +1,74 @@
+/* Sends COUNT numbered lines of SIZE octets (line end included) over one TCP connection, as fast as they are taken.
+
+   lines HOST PORT COUNT SIZE
+
+   A line is a valid RFC 3164 message, `<13>Nov 20 11:22:33 bench load: 0000000042 xxx…`, so that no server has to repair it. Prints one
+   JSON object: the monotonic second of the first octet and the seconds until the last was handed to the kernel. */
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINES_A_WRITE = 1600, DIGITS = 10 };
+static const char head[] = "<13>Nov 20 11:22:33 bench load: ";
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void number(char *at, unsigned long n) {
+    for (int i = DIGITS - 1; i >= 0; i--, n /= 10)
+        at[i] = '0' + n % 10;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 5) {
+        fprintf(stderr, "usage: lines HOST PORT COUNT SIZE\n");
+        return 2;
+    }
+    unsigned long count = strtoul(argv[3], NULL, 10), size = strtoul(argv[4], NULL, 10), sent = 0;
+    if (size < sizeof head + DIGITS) {
+        fprintf(stderr, "a line has at least %zu octets\n", sizeof head + DIGITS);
+        return 2;
+    }
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
+    inet_pton(AF_INET, argv[1], &to.sin_addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to)) {
+        perror("connect");
+        return 1;
+    }
+    char *block = malloc(LINES_A_WRITE * size);
+    for (unsigned long i = 0; i < LINES_A_WRITE; i++) {
+        char *line = block + i * size;
+        memset(line, 'x', size);
+        memcpy(line, head, sizeof head - 1);
+        line[sizeof head - 1 + DIGITS] = ' ';
+        line[size - 1] = '\n';
+    }
+    double begun = now();
+    while (sent < count) {
+        unsigned long lines = count - sent < LINES_A_WRITE ? count - sent : LINES_A_WRITE, left = lines * size;
+        for (unsigned long i = 0; i < lines; i++)
+            number(block + i * size + sizeof head - 1, sent + i);
+        for (char *at = block; left;) {
+            ssize_t n = write(fd, at, left);
+            if (n < 0) {
+                perror("write");
+                return 1;
+            }
+            at += n;
+            left -= n;
+        }
+        sent += lines;
+    }
+    printf("{\"begun\": %.6f, \"seconds\": %.6f}\n", begun, now() - begun);
+    close(fd);
+    return 0;
+}

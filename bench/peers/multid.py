@@ -1,0 +1,69 @@
+"""multid itself, started as a user starts it: `twistd -n --pidfile= multid -c FILE`."""
+
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from bench.obtain import MissingError
+from bench.places import PROJECT
+from bench.server import Command, Place
+
+HEAD = """state_dir: {folder}/state
+admin: {{socket: {folder}/admin.sock}}
+services:
+"""
+
+
+def configured(place: Place, stanza: str) -> Command:
+    """`stanza` is the text below `services:`; it may hold {folder}, {port} and {next_hop}."""
+    file = place.folder / "multid.yaml"
+    file.write_text((HEAD + stanza).format(folder=place.folder, port=place.port, next_hop=place.next_hop))
+    return running(file)
+
+
+def running(file: Path) -> Command:
+    twistd = Path(sys.executable).with_name("twistd")
+    return Command((str(twistd), "-n", "--pidfile=", "multid", "-c", str(file)))
+
+
+def echo_tcp(place: Place) -> Command:
+    return configured(
+        place, "  echo: {{listen: 'tcp:{port}:interface=127.0.0.1', limits: {{connections: 20000, per_peer: 20000}}}}\n"
+    )
+
+
+def echo_udp(place: Place) -> Command:
+    return configured(place, "  echo: {{listen: 'udp:{port}:interface=127.0.0.1'}}\n")
+
+
+def logger(place: Place) -> Command:
+    return configured(
+        place, "  logger: {{listen: 'tcp:{port}:interface=127.0.0.1', output: [{{file: '{folder}/lines.log'}}]}}\n"
+    )
+
+
+def smtp_in(place: Place) -> Command:
+    return configured(
+        place, "  smtp: {{listen: 'tcp:{port}:interface=127.0.0.1', hostname: bench.example, mode: hold}}\n"
+    )
+
+
+def smtp_through(place: Place) -> Command:
+    stanza = """  smtp:
+    listen: 'tcp:{port}:interface=127.0.0.1'
+    hostname: bench.example
+    routes: [{{via: 'smtp://127.0.0.1:{next_hop}', tls: none, connections: 20}}]
+"""
+    return configured(place, stanza)
+
+
+def default_file(place: Place) -> Command:
+    """The file multid comes with, in a folder of its own."""
+    if not (PROJECT / "config" / "multid.yaml").exists():
+        raise MissingError("no config/multid.yaml")
+    shutil.copytree(PROJECT / "config", place.folder / "config")
+    file = place.folder / "config" / "multid.yaml"
+    ports = {int(port) for port in re.findall(r"\btcp:(\d+)", file.read_text())}
+    return replace(running(file), ports=tuple(sorted(ports)))

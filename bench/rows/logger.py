@@ -1,0 +1,62 @@
+"""Lines from one TCP connection to a text file: the clock runs from the first octet sent to the last in the file."""
+
+import time
+
+from bench import loads
+from bench.peers import floor, multid, python, rsyslog, syslog_ng
+from bench.row import Figure, Row, Sample, Target
+from bench.server import RunError, Server
+
+LINES = 1_000_000
+SIZE = 157
+PATIENCE = 60.0
+
+
+def ready(server: Server) -> bool:
+    return loads.accepts(server.port)
+
+
+def measure(server: Server) -> Sample:
+    """All lines are of one length, so the file is complete when as long as that many of the first; then it is counted."""
+    path = server.place.folder / "lines.log"
+    begun, busy = loads.lines(server.port, LINES, SIZE)
+    with path.open("rb") as file:
+        first = len(_first_line(file.readline))
+        deadline = time.monotonic() + PATIENCE
+        while path.stat().st_size < LINES * first:
+            if time.monotonic() > deadline:
+                raise RunError(f"{path.stat().st_size // first:,} of {LINES:,} lines arrived")
+            time.sleep(0.002)
+        took = time.monotonic() - begun
+        file.seek(0)
+        found = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    if found != LINES:
+        raise RunError(f"{found:,} lines in the file instead of {LINES:,}")
+    return {"rate": LINES / took, "load": busy}
+
+
+def _first_line(readline):
+    deadline = time.monotonic() + PATIENCE
+    line = readline()
+    while not line.endswith(b"\n"):
+        if time.monotonic() > deadline:
+            raise RunError("no line arrived")
+        time.sleep(0.002)
+        line += readline()
+    return line
+
+
+ROW = Row(
+    name="logger",
+    work=f"1 connection, {LINES:,} lines of {SIZE} octets, TCP to a text file",
+    figures=(Figure("rate", "lines/s", targets=(Target(2.5, "rsyslog"), Target(10, "syslog-ng"))),),
+    contenders={
+        "C, copies unread": floor.logger,
+        "rsyslog": rsyslog.logger,
+        "syslog-ng": syslog_ng.logger,
+        "stock LineReceiver": python.twisted_logger,
+        "multid": multid.logger,
+    },
+    ready=ready,
+    measure=measure,
+)
