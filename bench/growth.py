@@ -12,7 +12,7 @@ from bench.places import PLOTS
 from bench.row import Contender, Row, Sample
 from bench.rows import echo, smtp_in
 from bench.runner import one
-from bench.server import Command, RunError, Place, Server
+from bench.server import Command, Place, RunError, Server
 from bench.table import number
 
 

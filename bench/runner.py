@@ -10,7 +10,7 @@ from bench import machine
 from bench.obtain import MissingError
 from bench.places import WORK
 from bench.row import Contender, Outcome, Row, Sample
-from bench.server import RunError, Place, started
+from bench.server import Place, RunError, started
 
 
 def measure(row: Row, rounds: int | None, tell: Callable[[str], None]) -> Outcome:

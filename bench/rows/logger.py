@@ -17,7 +17,7 @@ def ready(server: Server) -> bool:
 
 
 def measure(server: Server) -> Sample:
-    """All lines are of one length, so the file is complete when as long as that many of the first; then it is counted."""
+    """All lines are of one length: the file is complete when as long as that many of the first; then it is counted."""
     path = server.place.folder / "lines.log"
     begun, busy = loads.lines(server.port, LINES, SIZE)
     with path.open("rb") as file:
