@@ -30,7 +30,9 @@ from multid.mail.session import Session
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from multid.mail.auth import Authenticator
     from multid.mail.envelope import Envelope
+    from multid.mail.sasl import Credentials
     from multid.mail.settings import InboundSettings, Peer
 
 SLOW_PIECE = 16384
@@ -52,7 +54,7 @@ class Reception:
     taken: Taken
     now: Callable[[], float]
     tls: Any = None
-    authenticator: Any = None
+    authenticator: Authenticator | None = None
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
@@ -161,7 +163,7 @@ class Inbound(Protocol):
             case Discard():
                 self._discard()
             case Authenticate(credentials):
-                self._wait(self._reception.authenticator.verify(credentials, self._peer.host))
+                self._authenticate(credentials)
             case StartTls():
                 self.transport.startTLS(self._reception.tls)
                 self._carry_out(self._session.answer("TLS"))
@@ -206,6 +208,12 @@ class Inbound(Protocol):
         if incoming is None:
             raise RuntimeError("a mail ends that has not begun")
         self._wait(incoming.commit(envelope).addCallback(self._committed, envelope))
+
+    def _authenticate(self, credentials: Credentials) -> None:
+        authenticator = self._reception.authenticator
+        if authenticator is None:
+            raise RuntimeError("AUTH without anybody to ask")
+        self._wait(authenticator.verify(credentials, self._peer.host))
 
     def _committed(self, _: None, envelope: Envelope) -> Reply:
         self._reception.taken.mails += 1

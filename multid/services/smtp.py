@@ -7,7 +7,9 @@ what an operator sees. A change of the file keeps the queue and the mail in it, 
 import ipaddress
 
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
+from multid.mail.auth import Authenticator, Failures, Users
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
 from multid.mail.settings import Peer as MailPeer
@@ -36,6 +38,8 @@ class SmtpService(NetworkService):
     def __init__(self, name: str, config: SmtpConfig, runtime: Runtime) -> None:
         super().__init__(name, config, runtime)
         self.taken = Taken()
+        self._failures = Failures()
+        self._passwords = ThreadPool(0, 2, "multid-auth")
         self._spool: SqliteSpool | None = None
 
     def connected(self, peer: Peer) -> SmtpConnection:
@@ -52,17 +56,30 @@ class SmtpService(NetworkService):
     async def open(self, config: SmtpConfig) -> Change:
         """NetworkService API: take the spool, or keep it; read users and passwords."""
         settings = config.inbound()
+        authenticator = self._authenticator(config)
         spool = await self._spool_of(config)
 
         def commit() -> None:
             self._spool = spool
-            self.reception = Reception(settings, spool, self.taken, self.runtime.reactor.seconds, self._tls)
+            clock = self.runtime.reactor.seconds
+            self.reception = Reception(settings, spool, self.taken, clock, self._tls, authenticator)
 
         def undo() -> None:
             if spool is not self._spool:
                 spool.close().addErrback(self._not_closed)
 
         return Change(commit, undo)
+
+    def _authenticator(self, config: SmtpConfig) -> Authenticator | None:
+        if config.auth is None:
+            return None
+        try:
+            users = Users(config.auth.users)
+        except (OSError, ValueError) as error:
+            raise ServiceError(f"auth: {error}") from error
+        if not self._passwords.started:
+            self._passwords.start()
+        return Authenticator(self.runtime.reactor, self._passwords, users, self._failures)
 
     async def _spool_of(self, config: SmtpConfig) -> SqliteSpool:
         path = config.queue.path or self.runtime.state_dir / "mail"
@@ -86,6 +103,8 @@ class SmtpService(NetworkService):
         """NetworkService API: what was taken is in the spool by now."""
         if self._spool is not None:
             await self._spool.close()
+        if self._passwords.started:
+            self._passwords.stop()
 
 
 KIND = ServiceKind("smtp", "a mail relay that never loses a mail (RFC 5321)", SmtpConfig, SmtpService)
