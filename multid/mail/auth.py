@@ -1,9 +1,9 @@
 """Who may log in: a htpasswd file with bcrypt passwords, verified outside the reactor's thread.
 
-The file has one `user:hash` a line; blank lines and those that begin with `#` say nothing. It is read again when it has
-changed; while it cannot be read nobody is let in, or turned away for good (454). An unknown user takes as long as a wrong
-password. A peer (IPv4 address, IPv6 /64) that fails more often than `FAILURES`, of which one is forgiven every
-`FORGIVEN` seconds, is told to come again later, without a look at the password.
+The file has one `user:hash` a line; blank lines and those that begin with `#` say nothing. It is read again when it
+has changed; while it cannot be read nobody is let in, or turned away for good (454). An unknown user takes as long as
+a wrong password. A peer (IPv4 address, IPv6 /64) that fails more often than `FAILURES`, of which one is forgiven
+every `FORGIVEN` seconds, is told to come again later, without a look at the password.
 """
 
 import ipaddress

@@ -6,6 +6,7 @@ After `Begin`, `Authenticate`, `StartTls` and `Commit` the session waits for `an
 from dataclasses import dataclass
 
 from multid.mail.envelope import Envelope
+from multid.mail.reply import Reply
 from multid.mail.sasl import Credentials
 
 
@@ -55,10 +56,18 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Something was refused with this reply, for the log; `what` is printable and never holds a password."""
+
+    what: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close the connection when all is written; `reason` is for the log."""
 
     reason: str
 
 
-Event = Send | Begin | Append | Discard | Commit | Authenticate | StartTls | Close
+Event = Send | Begin | Append | Discard | Commit | Authenticate | StartTls | Refused | Close

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Event, Send, StartTls
+from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Event, Refused, Send, StartTls
 from multid.mail.interface import Incoming, IncomingSpool, SpoolError
 from multid.mail.reply import LOCAL_ERROR, SHUTTING_DOWN, TIMEOUT, Reply
 from multid.mail.session import Session
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from multid.mail.settings import InboundSettings, Peer
 
 SLOW_PIECE = 16384
+MOST_REFUSALS = 10
+"""Refusals of one connection that are logged; all are counted."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Taken:
     """What a relay counts of the mail that comes in."""
 
     mails: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Inbound(Protocol):
         self._has_ended = False
         self._progress = 0.0
         self._octets = 0
+        self._refusals = 0
         self._session: Session
 
     def connectionMade(self) -> None:
@@ -167,6 +171,8 @@ class Inbound(Protocol):
             case StartTls():
                 self.transport.startTLS(self._reception.tls)
                 self._carry_out(self._session.answer("TLS"))
+            case Refused(what, reply):
+                self._told(what, reply)
             case Close(reason):
                 self._close(reason)
 
@@ -174,6 +180,12 @@ class Inbound(Protocol):
         self._octets, self._progress = 0, self._reception.now()
         if not self._is_lost:
             self.transport.write(data)
+
+    def _told(self, what: str, reply: Reply) -> None:
+        self._reception.taken.refused += 1
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            self.log.info("{peer}: {what}: {reply}", peer=str(self._peer), what=what, reply=str(reply))
 
     def _close(self, reason: str) -> None:
         self.log.debug("{peer}: closed: {reason}", peer=str(self._peer), reason=reason)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from multid.mail import sasl
 from multid.mail.commands import CommandError, Mail, parse_bdat, parse_greeting, parse_mail, parse_rcpt
-from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Event, Send, StartTls
+from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Event, Refused, Send, StartTls
 from multid.mail.replies import (
     ALREADY_AUTH,
     ALREADY_TLS,
@@ -193,6 +193,8 @@ class Session:
         reply = self._respond(line) if self._state == "auth" else self._command(line)
         if reply is not None:
             self._reply(reply)
+            if not reply.is_positive:
+                self._emit(Refused(_shown(line), reply))
         return True
 
     def _command(self, line: bytes) -> Reply | None:
@@ -486,6 +488,7 @@ class Session:
         self._state = "command"
         self._forget_mail()
         self._reply(mail.verdict)
+        self._emit(Refused(f"mail {mail.id}", mail.verdict))
 
     def _committed(self, reply: Reply) -> None:
         self._mail = None
@@ -516,6 +519,15 @@ class Session:
         "waiting": _stop,
         "closed": _stop,
     }
+
+
+def _shown(line: bytes) -> str:
+    """Return of a command line what a log may show: the addresses of MAIL and RCPT, else the known verb alone."""
+    text = _text(line) or ""
+    verb = text[:4].upper()
+    if verb in {"MAIL", "RCPT"}:
+        return text[:200]
+    return verb if verb in {"DATA", "BDAT", "AUTH", "EHLO", "HELO", "STAR", "RSET", "VRFY"} else "a command"
 
 
 def _text(line: bytes) -> str | None:

@@ -36,13 +36,13 @@ class Transaction:
 
     def __init__(self, settings: InboundSettings, mail: Mail, client: Client, id: str, at: float) -> None:  # noqa: A002
         self.mail = mail
+        self.id = id
         self.recipients: dict[str, Recipient] = {}
         self.is_chunked = False
         self.was_refused = False
         self.dots = DotReader()
         self._settings = settings
         self._client = client
-        self._id = id
         self._at = at
         self._stored = 0
         self._is_international = False
@@ -77,7 +77,7 @@ class Transaction:
         sender, recipients = self._rewritten()
         is_international = self._is_international or not all(map(str.isascii, [sender, *recipients]))
         return Envelope(
-            id=self._id,
+            id=self.id,
             sender=sender,
             recipients=tuple(recipients.values()),
             size=self._stored,
@@ -112,7 +112,7 @@ class Transaction:
         self._is_international = not fields.isascii()
         settings = self._settings
         fields = complete(
-            fields, settings.completion, sender=self.mail.sender, domain=settings.domain, id=self._id, at=self._at
+            fields, settings.completion, sender=self.mail.sender, domain=settings.domain, id=self.id, at=self._at
         )
         return self._received() + settings.rewriting.header(fields)
 
@@ -123,7 +123,7 @@ class Transaction:
             literal=client.peer.literal,
             by=self._settings.hostname,
             protocol=client.protocol(smtputf8=self.mail.smtputf8),
-            id=self._id,
+            id=self.id,
             recipient=next(iter(self.recipients)) if len(self.recipients) == 1 else "",
             at=self._at,
         )

@@ -11,7 +11,7 @@ from typing import Any
 from multid.mail.address import Pattern
 from multid.mail.complete import Completion
 from multid.mail.envelope import Envelope
-from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Send, StartTls
+from multid.mail.events import Append, Authenticate, Begin, Close, Commit, Discard, Refused, Send, StartTls
 from multid.mail.reply import NO_ROOM, Reply
 from multid.mail.session import Session
 from multid.mail.settings import InboundSettings, Peer
@@ -82,6 +82,7 @@ class Conversation:
         self.mails: list[Mail] = []
         self.closed = ""
         self.tls_started = False
+        self.refused: list[Refused] = []
         self.appended: list[bytes] = []
         self.open = False
         self.room = room
@@ -131,6 +132,8 @@ class Conversation:
                 good = self.users.get(credentials.user) == credentials.password
                 good_or_not = Reply(235, "2.7.0", "Ok") if good else Reply(535, "5.7.8", "Bad credentials")
                 return self.session.answer(good_or_not)
+            case Refused():
+                self.refused.append(event)
             case StartTls():
                 self.tls_started = True
                 return self.session.answer("TLSv1.3")

@@ -3,7 +3,8 @@
 A file's first lines say in `#` what it shows. `= name word` is a setting. `> text` is a line of the client, `>> text`
 are octets with Python's escapes and no line end, `~` is where the client waits for TLS. `< text` is a line of the
 server, in which `*` stands for anything. `closed` is said where the server closes. `mail <sender> <recipient> ...` is
-a mail that was taken, `| text` a line of its content.
+a mail that was taken, `| text` a line of its content,
+`||` are octets of it.
 """
 
 import random
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mail.conversation import Conversation, lint, settings_of
+from tests.mail.conversation import Conversation, Mail, lint, settings_of
 
 FILES = sorted((Path(__file__).parent / "dialogues").glob("*.txt"))
 
@@ -23,7 +24,7 @@ class Dialogue:
     def __init__(self, text: str) -> None:
         self.segments = [b""]
         self.expected: list[str] = []
-        self.mails: list[tuple[str, list[str]]] = []
+        self.mails: list[tuple[str, bytes]] = []
         self.words: dict[str, str] = {}
         self.is_closed = False
         for line in text.splitlines():
@@ -40,7 +41,7 @@ class Dialogue:
             case ">":
                 self.segments[-1] += rest.encode() + b"\r\n"
             case ">>":
-                self.segments[-1] += rest.encode().decode("unicode_escape").encode("latin-1")
+                self.segments[-1] += _octets(rest)
             case "~":
                 self.segments.append(b"")
             case "<":
@@ -48,11 +49,17 @@ class Dialogue:
             case "closed":
                 self.is_closed = True
             case "mail":
-                self.mails.append((rest, []))
+                self.mails.append((rest, b""))
             case "|":
-                self.mails[-1][1].append(rest)
+                self._add(rest.encode() + b"\r\n")
+            case "||":
+                self._add(_octets(rest))
             case _:
                 raise ValueError(line)
+
+    def _add(self, data: bytes) -> None:
+        addresses, content = self.mails[-1]
+        self.mails[-1] = addresses, content + data
 
     def play(self, split: "Splitter") -> Conversation:
         settings, peer = settings_of(self.words)
@@ -100,8 +107,11 @@ def test_dialogue(path: Path, split: Splitter) -> None:
     assert [_told(mail) for mail in conversation.mails] == dialogue.mails
 
 
-def _told(mail) -> tuple[str, list[str]]:
+def _octets(text: str) -> bytes:
+    return text.encode().decode("unicode_escape").encode("latin-1")
+
+
+def _told(mail: Mail) -> tuple[str, bytes]:
     envelope = mail.envelope
     addresses = [envelope.sender, *(recipient.address for recipient in envelope.recipients)]
-    lines = mail.content.decode("utf-8", "surrogateescape").split("\r\n")
-    return " ".join(f"<{address}>" for address in addresses), lines[:-1]
+    return " ".join(f"<{address}>" for address in addresses), mail.content
