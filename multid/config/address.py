@@ -23,13 +23,17 @@ _IP: dict[str, tuple[Transport, int]] = {
     "ssl6": ("ssl", 6),
 }
 _SYSTEMD: dict[str, Transport] = {"systemd": "systemd", "systemd-udp": "systemd-udp"}
+_DOMAINS = ("", "INET", "INET6", "UNIX")
 _KINDS = (*_IP, "unix", *_SYSTEMD)
 _LONGEST_PATH = 107  # sun_path is 108 octets, the last one is zero
 
 
 @dataclass(frozen=True)
 class Address:
-    """One place to listen: what `parse_listen` makes of an endpoint string, whose text it keeps."""
+    """One place to listen: what `parse_listen` makes of an endpoint string, whose text it keeps.
+
+    `host` is an IP address; of a systemd socket it is the domain, empty where any will do.
+    """
 
     text: str
     transport: Transport
@@ -47,6 +51,11 @@ class Address:
     def is_datagram(self) -> bool:
         """Whether datagrams arrive here, not connections."""
         return self.transport in {"udp", "systemd-udp"}
+
+    @property
+    def port_is_chosen(self) -> bool:
+        """Whether the kernel chooses the port, another one for each service."""
+        return self.transport in {"tcp", "udp", "ssl"} and self.port == 0
 
     @property
     def key(self) -> tuple[str, str, int, str, str]:
@@ -130,7 +139,10 @@ def _systemd(text: str, kind: str, words: list[str], options: dict[str, str]) ->
     _known(options, {"domain", "name"})
     if words or not options.get("name"):
         raise ValueError(f"{kind!r} needs a name, such as {kind}:name=echo, not {text!r}")
-    return Address(text, _SYSTEMD[kind], name=options["name"])
+    domain = options.get("domain", "")
+    if domain not in _DOMAINS:
+        raise Mistake(f"a domain is INET, INET6 or UNIX, not {domain!r}", did_you_mean(domain, _DOMAINS[1:]))
+    return Address(text, _SYSTEMD[kind], host=domain, name=options["name"])
 
 
 def _split(rest: str) -> tuple[list[str], dict[str, str]]:

@@ -156,7 +156,7 @@ class _Reading:
         taken: dict[object, str] = {}
         for name, service in self.services.items():
             for index, address in enumerate(service.listen if service.enabled else ()):
-                if address.port == 0 and address.host:
+                if address.port_is_chosen:
                     continue
                 if address.key in taken:
                     place = self.defined[name].place(("services", name, "listen", index))

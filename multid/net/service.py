@@ -170,7 +170,19 @@ class NetworkService(Service):
         wanted = {address.key for address in config.listen}
         for key in [key for key in self.bindings if key not in wanted]:
             self.bindings.pop(key).stop()
-        self.bindings |= added
+        self.bindings = {address.key: self._bound(address, added) for address in config.listen}
+
+    def _bound(self, address: Address, added: dict[Any, Binding]) -> Binding:
+        """Return the binding of an address; what may change of one that stays (`ssl:`, mode, backlog) has changed."""
+        if address.key in added:
+            return added[address.key]
+        binding = self.bindings[address.key]
+        if binding.address != address:
+            binding.address = address
+            self.runtime.sockets.retune(address, self.name)
+            if binding.listener is not None:
+                binding.listener.address = address
+        return binding
 
     # Running
 

@@ -3,14 +3,24 @@
 A service borrows a socket by its address and gives it back when the file names the address no more; in between a
 stanza may change its type or name and the socket, with the connections that wait in it, stays the same.
 Sockets are non-blocking, `::` is IPv6 only (IPV6_V6ONLY), and nobody calls shutdown(2) on them.
+
+A socket that came with the process is taken for the address it is bound to, whatever its name; by its name only where
+the address says no more (`systemd:`, and port 0, which the kernel chooses). What we bind ourselves is given to the
+`Keeper` under a name made of the address, and taken back from it when it is closed; so a restart or a crash of the
+process refuses nobody.
 """
 
+import contextlib
 import errno
+import hashlib
+import ipaddress
 import os
 import socket
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
 
 from multid.config.address import Address
 from multid.net.owner import owner
@@ -28,15 +38,28 @@ class BindError(ServiceError):
         super().__init__(f"cannot listen on {address}: {_why(address, error)}")
 
 
+class Keeper(Protocol):
+    """Who keeps sockets while the process is away: the service manager."""
+
+    def store(self, name: str, sock: socket.socket) -> None:
+        """Keep a socket under a name."""
+
+    def remove(self, name: str) -> None:
+        """Keep it no more."""
+
+
 class SocketStore:
-    """Every listening socket by its address; `inherited` are those a service manager kept for us, by name.
+    """Every listening socket by its address; `inherited` are those that came with the process, by name.
 
     `datagram_ports` holds every UDP port that is served here: a datagram from one of them is never answered.
     """
 
-    def __init__(self, inherited: dict[str, list[socket.socket]] | None = None) -> None:
+    def __init__(self, inherited: dict[str, list[socket.socket]] | None = None, keeper: Keeper | None = None) -> None:
         self._held: dict[Key, socket.socket] = {}
-        self._inherited = inherited or {}
+        self._inherited = [(name, sock) for name, socks in (inherited or {}).items() for sock in socks]
+        self._keeper = keeper
+        self._managed: dict[Key, str] = {}
+        """The names of sockets that we did not bind: they are another's, and may be needed again."""
         self.datagram_ports: set[int] = set()
 
     def bind(self, address: Address, service: str) -> socket.socket:
@@ -45,19 +68,33 @@ class SocketStore:
         if key in self._held:
             return self._held[key]
         try:
-            sock = self._adopt(address) or _bound(address)
+            self._held[key] = sock = self._adopt(address, key) or self._new(address, key)
         except OSError as error:
             raise BindError(address, error) from None
         sock.setblocking(False)
-        self._held[key] = sock
         self._note_datagram_ports()
         return sock
+
+    def retune(self, address: Address, service: str) -> None:
+        """Apply what may change of a socket in place: its backlog, the mode of its file."""
+        sock = self._held.get(_key(address, service))
+        if sock is None or address.is_datagram or _is_managed(address):
+            return
+        with contextlib.suppress(OSError):  # a file that somebody took away has no mode
+            sock.listen(address.backlog)
+            if address.transport == "unix":
+                Path(address.path).chmod(address.mode)
 
     def keep(self, wanted: Iterable[tuple[Address, str]]) -> None:
         """Close every socket but those of the addresses and services given; remove the file of a UNIX socket."""
         keys = {_key(address, service) for address, service in wanted}
         for key in [key for key in self._held if key not in keys]:
             sock = self._held.pop(key)
+            if key in self._managed:
+                self._inherited.append((self._managed.pop(key), sock))
+                continue
+            if self._keeper is not None:
+                self._keeper.remove(_name(key))
             path = sock.getsockname() if sock.family == socket.AF_UNIX else None
             sock.close()
             if path:
@@ -70,21 +107,80 @@ class SocketStore:
             sock.getsockname()[1] for sock in self._held.values() if sock.type == socket.SOCK_DGRAM
         )
 
-    def _adopt(self, address: Address) -> socket.socket | None:
-        wanted = socket.SOCK_DGRAM if address.is_datagram else socket.SOCK_STREAM
-        for sock in self._inherited.get(address.name, ()):
-            if sock.type == wanted:
-                self._inherited[address.name].remove(sock)
-                return sock
-        if address.transport in {"systemd", "systemd-udp"}:
+    def release(self) -> list[str]:
+        """Close what was kept for us and nobody wants now; return the names of other sockets that wait in vain."""
+        for name in {name for name, _ in self._inherited if name.startswith(_OURS)}:
+            self._discard(name)
+        return [name for name, _ in self._inherited]
+
+    def _discard(self, name: str) -> None:
+        stale = [sock for kept, sock in self._inherited if kept == name]
+        self._inherited = [pair for pair in self._inherited if pair[0] != name]
+        for sock in stale:
+            sock.close()
+        if stale and self._keeper is not None:
+            self._keeper.remove(name)
+
+    def _new(self, address: Address, key: Key) -> socket.socket:
+        if _is_managed(address):
             raise OSError(errno.ENOENT, f"the service manager passed no socket named {address.name!r}")
+        self._discard(_name(key))  # its file is gone, so nobody can reach it
+        sock = _bound(address)
+        if self._keeper is not None:
+            self._keeper.store(_name(key), sock)
+        return sock
+
+    def _adopt(self, address: Address, key: Key) -> socket.socket | None:
+        wanted = address.name if _is_managed(address) else _name(key)
+        for name, sock in self._inherited:
+            if _fits(address, sock) and (name == wanted or _is_bound_to(address, sock)):
+                self._inherited.remove((name, sock))
+                if not name.startswith(_OURS):
+                    self._managed[key] = name
+                return sock
         return None
+
+
+_OURS = "multid/"
+_LONGEST_NAME = 255
+_FAMILIES = {"INET": socket.AF_INET, "INET6": socket.AF_INET6, "UNIX": socket.AF_UNIX}
 
 
 def _key(address: Address, service: str) -> Key:
     """Return what two stanzas must share to share a socket; a port that the kernel chooses is a service's own."""
-    is_chosen = address.transport in {"tcp", "udp", "ssl"} and address.port == 0
-    return (*address.key, service if is_chosen else "")
+    return (*address.key, service if address.port_is_chosen else "")
+
+
+def _name(key: Key) -> str:
+    """Return the name under which a socket is kept: printable, without a colon, at most 255 characters."""
+    name = _OURS + "/".join(quote(str(part)) for part in key if part)
+    if len(name) > _LONGEST_NAME:
+        return _OURS + hashlib.sha256(name.encode()).hexdigest()
+    return name
+
+
+def _is_managed(address: Address) -> bool:
+    return address.transport in {"systemd", "systemd-udp"}
+
+
+def _fits(address: Address, sock: socket.socket) -> bool:
+    """Whether a socket is of the type and family that an address needs."""
+    if sock.type != (socket.SOCK_DGRAM if address.is_datagram else socket.SOCK_STREAM):
+        return False
+    if _is_managed(address):
+        return not address.host or sock.family == _FAMILIES[address.host]
+    if address.transport == "unix":
+        return sock.family == socket.AF_UNIX and Path(address.path).exists()
+    return sock.family == (socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+
+
+def _is_bound_to(address: Address, sock: socket.socket) -> bool:
+    if address.transport == "unix":
+        return bool(sock.getsockname() == address.path)
+    if _is_managed(address) or not address.port:
+        return False
+    host, port = sock.getsockname()[:2]
+    return port == address.port and ipaddress.ip_address(host) == ipaddress.ip_address(address.host)
 
 
 def _bound(address: Address) -> socket.socket:

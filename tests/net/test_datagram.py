@@ -56,14 +56,15 @@ def test_an_answer_leaves_from_the_address_that_was_asked(bench: Bench, host: st
 
 
 def test_a_socket_of_both_families_answers_ipv4_as_ipv4(bench: Bench) -> None:
-    both = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    both.bind(("::", 0))
-    bench.runtime.sockets._inherited["both"] = [both]
-    service = bench.serve("responder", listen="systemd-udp:name=both", unit="datagram", reply="{peer}")
-    client = asking(bench, "127.0.0.2", port(bench, service))
-    client.send(b"")
-    assert bench.receive(client).decode() == "{}:{}".format(*client.getsockname())
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as both:
+        both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        both.bind(("::", 0))
+        bench.runtime.sockets._inherited.append(("both", both))
+        service = bench.serve("responder", listen="systemd-udp:name=both", unit="datagram", reply="{peer}")
+        client = asking(bench, "127.0.0.2", port(bench, service))
+        client.send(b"")
+        assert bench.receive(client).decode() == "{}:{}".format(*client.getsockname())
+        bench.close()
 
 
 def test_a_denied_peer_gets_nothing_and_is_counted(bench: Bench) -> None:
