@@ -85,7 +85,7 @@ class Spool(IncomingSpool, Protocol):
         ...
 
     def scan(self) -> Deferred[list[tuple[str, MailState, float]]]:
-        """Return id, state and earliest due time of every mail, oldest first."""
+        """Return id, state and earliest due time (0 if no recipient is open) of every mail, oldest first."""
         ...
 
     def load(self, id_: str) -> Deferred[QueuedMail | None]:

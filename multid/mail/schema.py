@@ -128,12 +128,12 @@ def delete(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
 
 
 def scan(connection: sqlite3.Connection) -> list[tuple[str, MailState, float]]:
-    """Return id, state and earliest due time of every mail, oldest first."""
+    """Return id, state and earliest due time (0 if no recipient is open) of every mail, oldest first."""
     rows = connection.execute(
-        "SELECT number, mail.state, MIN(due) FROM mail JOIN recipient ON mail = number "
-        "WHERE recipient.state = 'open' GROUP BY number ORDER BY number"
+        "SELECT number, mail.state, MIN(due) FROM mail "
+        "LEFT JOIN recipient ON mail = number AND recipient.state = 'open' GROUP BY number ORDER BY number"
     )
-    return [(queue_id(number), MailState(state), due) for number, state, due in rows]
+    return [(queue_id(number), MailState(state), due or 0.0) for number, state, due in rows]
 
 
 def numbers_in_files(connection: sqlite3.Connection) -> set[int]:

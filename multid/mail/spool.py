@@ -67,7 +67,10 @@ class MemorySpool:
     def scan(self) -> Deferred[list[tuple[str, MailState, float]]]:
         """Return id, state and earliest due time of every mail."""
         return succeed(
-            [(id_, mail.state, min(mail.deliveries[n].due for n in mail.open)) for id_, mail in self._sorted()]
+            [
+                (id_, mail.state, min((mail.deliveries[place].due for place in mail.open), default=0.0))
+                for id_, mail in self._sorted()
+            ]
         )
 
     def load(self, id_: str) -> Deferred[QueuedMail | None]:
