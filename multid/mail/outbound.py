@@ -366,8 +366,10 @@ def _as_transient_if_too_many(reply: Reply) -> Reply:
 async def connect(reactor: Any, hop: Hop, name: str, login: Login | None) -> Connection:
     """Return a connection to a hop that takes mails; HopError if there is none to be had."""
     endpoint = HostnameEndpoint(reactor, hop.host, hop.port, timeout=CONNECT)
+    factory = Factory.forProtocol(lambda: Connection(reactor, hop, name, login))
+    factory.noisy = False
     try:
-        connection: Any = await endpoint.connect(Factory.forProtocol(lambda: Connection(reactor, hop, name, login)))
+        connection: Any = await endpoint.connect(factory)
     except Exception as error:
         raise HopError(Reply(451, "4.4.1", f"Cannot connect to {hop}: {error or type(error).__name__}")) from error
     try:

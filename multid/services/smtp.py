@@ -6,12 +6,15 @@ what an operator sees. A change of the file keeps the queue and the mail in it, 
 
 import ipaddress
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from multid.mail.auth import Authenticator, Failures, Users
+from multid.mail.bounces import BounceSettings
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
+from multid.mail.queue import DeliveryQueue, QueueSettings
 from multid.mail.settings import Peer as MailPeer
 from multid.mail.spool_sqlite import SqliteSpool
 from multid.net.peer import Peer, unmapped
@@ -41,6 +44,7 @@ class SmtpService(NetworkService):
         self._failures = Failures()
         self._passwords = ThreadPool(0, 2, "multid-auth")
         self._spool: SqliteSpool | None = None
+        self._queue: DeliveryQueue | None = None
 
     def connected(self, peer: Peer) -> SmtpConnection:
         """NetworkService API."""
@@ -55,12 +59,14 @@ class SmtpService(NetworkService):
 
     async def open(self, config: SmtpConfig) -> Change:
         """NetworkService API: take the spool, or keep it; read users and passwords."""
-        settings = config.inbound()
+        settings, delivery = config.inbound(), _delivery(config)
         authenticator = self._authenticator(config)
         spool = await self._spool_of(config)
 
         def commit() -> None:
             self._spool = spool
+            spool.inline, spool.minimum_free = config.queue.inline, config.queue.minimum_free
+            self._deliver(spool, delivery)
             clock = self.runtime.reactor.seconds
             self.reception = Reception(settings, spool, self.taken, clock, self._tls, authenticator)
 
@@ -81,6 +87,14 @@ class SmtpService(NetworkService):
             self._passwords.start()
         return Authenticator(self.runtime.reactor, self._passwords, users, self._failures)
 
+    def _deliver(self, spool: SqliteSpool, settings: QueueSettings) -> None:
+        if self._queue is not None:
+            self._queue.retune(settings)
+            return
+        self._queue = DeliveryQueue(self.runtime.reactor, spool, settings, new_id=spool.new_id)
+        started = Deferred.fromCoroutine(self._queue.start())
+        started.addErrback(lambda failure: self.log.failure("{service}: no deliveries", failure, service=self.name))
+
     async def _spool_of(self, config: SmtpConfig) -> SqliteSpool:
         path = config.queue.path or self.runtime.state_dir / "mail"
         if self._spool is not None:
@@ -100,11 +114,29 @@ class SmtpService(NetworkService):
         self.log.failure("{service}: the spool was not closed", failure, service=self.name)
 
     async def close(self) -> None:
-        """NetworkService API: what was taken is in the spool by now."""
+        """NetworkService API: what was taken is in the spool by now; what is being sent is sent."""
+        if self._queue is not None:
+            await self._queue.stop()
         if self._spool is not None:
             await self._spool.close()
         if self._passwords.started:
             self._passwords.stop()
+
+    def abort(self) -> None:
+        """NetworkService API."""
+        super().abort()
+        if self._queue is not None:
+            self._queue.abort()
+
+
+def _delivery(config: SmtpConfig) -> QueueSettings:
+    try:
+        routes = config.route_table()
+    except ValueError as error:
+        raise ServiceError(str(error)) from error
+    domain = config.headers.domain or config.name
+    bounces = BounceSettings(config.name, domain, config.bounces.postmaster, config.bounces.per_sender)
+    return QueueSettings(config.name, bounces, routes, config.retry_policy(), config.mode)
 
 
 KIND = ServiceKind("smtp", "a mail relay that never loses a mail (RFC 5321)", SmtpConfig, SmtpService)
