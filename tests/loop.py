@@ -52,6 +52,13 @@ class Loop(EPollReactor):
             results[0].raiseException()
         return results[0]
 
+    def getThreadPool(self) -> Any:
+        """IReactorThreads API; this reactor never runs, so the pool is started when it is first asked for."""
+        pool = super().getThreadPool()
+        if not pool.started:
+            pool.start()
+        return pool
+
     def close(self) -> None:
         for call in self.getDelayedCalls():
             call.cancel()

@@ -127,6 +127,15 @@ class Splitter:
         self._skipping = False
         return out
 
+    def datagram(self, data: bytes) -> list[Lines]:
+        """Return the lines of a datagram; its end is a line end. Not to be mixed with `feed`."""
+        out = Splitter.feed(self, data)
+        carry, self._carry = self._carry, b""
+        self._hold(carry, out)
+        if self._held or self._skipping:
+            self._finish(out, 0)
+        return out
+
     def _end_held(self, out: list[Lines], header: int = 0) -> None:
         held = bytes(self._held)
         self._held.clear()
@@ -150,7 +159,7 @@ class Splitter:
             self._take_one_by_one(block, out)
         elif self._delimiter != b"\n":
             out.append(pack(block.split(self._delimiter)[:-1], len(block)))
-        elif self._strip_cr and b"\r\n" in block:
+        elif self._strip_cr and b"\r" in block:  # one octet is found ten times as fast as two
             out.append(Lines(block.replace(b"\r\n", b"\n"), len(block)))
         else:
             out.append(Lines(block, len(block)))
@@ -243,12 +252,11 @@ class FrameSplitter(Splitter):
         unterminated: Unterminated = "keep",
         drop: Drop = _nobody,
     ) -> None:
-        super().__init__(
-            strip_cr=True, max_line=max_line, oversize=oversize, unterminated=unterminated, drop=drop
-        )
+        super().__init__(strip_cr=True, max_line=max_line, oversize=oversize, unterminated=unterminated, drop=drop)
         header = rb"[1-9]\d{0,6} " + (rb"(?=" + _PRI + rb")" if strict else b"")
         part = rb"[1-9]\d{0,6}" + (rb"(?: (?:" + _PART_OF_PRI + rb")?)?" if strict else b"")
         self._strict = strict
+        self._pri = re.compile(_PRI)
         self._header = re.compile(header)
         self._part = re.compile(part)
         self._next = re.compile(rb"\n(?=" + header + rb")")
@@ -285,12 +293,24 @@ class FrameSplitter(Splitter):
         self._remaining = self._around = 0
         return out
 
+    def datagram(self, data: bytes) -> list[Lines]:
+        """Return the message that a datagram is (RFC 5426), or the lines of one that does not begin with `<PRI>`."""
+        if self._strict and not self._pri.match(data):
+            return super().datagram(data)
+        out: list[Lines] = []
+        if not data:
+            return out
+        line = _without_line_end(data)
+        self._hold(line, out)
+        self._finish(out, len(data) - len(line))
+        return out
+
     @property
     def _in_line(self) -> bool:
         return bool(self._held or self._carry or self._skipping)
 
     def _any_frame(self, chunk: bytes) -> bool:
-        if self._strict and b" <" not in chunk:  # cheap, and true of most text
+        if self._strict and b"<" not in chunk:  # cheap, and true of most text
             return False
         if not self._in_line and self._header.match(chunk):
             return True

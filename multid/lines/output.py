@@ -1,0 +1,31 @@
+"""Where lines go: what the logger knows of a file, a next hop or the journal. No logic."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from multid.lines.record import Batch
+
+Pressure = Callable[[bool], None]
+"""Told True when an output cannot keep up and peers must wait, False when they may go on."""
+
+
+class Output(Protocol):
+    """Takes batches in order, and settles each once."""
+
+    def open(self) -> None:
+        """Make sure that batches can be taken; OSError where they cannot."""
+
+    def start(self) -> None:
+        """Begin what goes on by time."""
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch; it is settled now or later."""
+
+    def reopen(self) -> None:
+        """Look whether somebody moved what is being written, and open it anew."""
+
+    async def close(self) -> None:
+        """Write what is pending as far as that can be done now, and end."""
+
+    def status(self) -> dict[str, Any]:
+        """Return what an operator wants to know, as plain data."""

@@ -1,0 +1,166 @@
+"""When a file is put away, under which name, and what becomes of it. No Twisted; `tidy` may run in any thread.
+
+A file `lines.log` is put away as `lines.log-20261120T112233Z`, the moment in UTC at which it was; a second one in the
+same second gets `.1` behind it, so names in order are files in order. Periods are those of UTC, as are the times in
+the records. Compression writes beside the file, makes that durable, and only then takes the place of the original, so
+that a crash at any moment leaves every line in at least one whole file; what it leaves half done is done again.
+"""
+
+import calendar
+import gzip
+import importlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+Every = Literal["hour", "day", "week"] | float
+Compress = Literal["none", "gzip", "zstd"]
+
+_SECONDS = {"hour": 3600.0, "day": 86400.0, "week": 604800.0}
+_MONDAY = 4 * 86400.0  # 1970 began on a Thursday
+_PIECE = 256 * 1024
+_SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+_UNFINISHED = ".tmp"
+_STAMP = r"-(\d{8}T\d{6}Z)(?:\.(\d+))?(\.gz|\.zst)?"
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When to put a file away, and what to keep of those: so many, so old (seconds), so large in all (octets)."""
+
+    size: int | None = None
+    every: Every | None = None
+    keep: int | None = None
+    age: float | None = None
+    total: int | None = None
+    compress: Compress = "none"
+
+    def expires(self, began: float) -> float:
+        """Return when the period ends in which a file was last written, in seconds since 1970."""
+        if self.every is None:
+            return float("inf")
+        length = self.every if isinstance(self.every, float) else _SECONDS[self.every]
+        shift = _MONDAY if self.every == "week" else 0.0
+        return (began - shift) // length * length + length + shift
+
+
+@dataclass(frozen=True)
+class PutAway:
+    """A file that was put away, by its name."""
+
+    name: str
+    order: tuple[str, int]
+    suffix: str
+
+    @property
+    def stamp(self) -> float:
+        """When it was put away, in seconds since 1970."""
+        return float(calendar.timegm(time.strptime(self.order[0], "%Y%m%dT%H%M%SZ")))
+
+
+def put_away(name: str, folder: int, when: float) -> str:
+    """Give a file of an open folder its dated name, which it returns."""
+    stamp = time.strftime("-%Y%m%dT%H%M%SZ", time.gmtime(when))
+    taken = {found.order[1] for found in those_put_away(name, folder) if found.name.startswith(name + stamp)}
+    number = max(taken) + 1 if taken else 0
+    dated = f"{name}{stamp}.{number}" if number else name + stamp
+    os.rename(name, dated, src_dir_fd=folder, dst_dir_fd=folder)
+    return dated
+
+
+def those_put_away(name: str, folder: int) -> list[PutAway]:
+    """Return what was put away of a file, oldest first."""
+    pattern = re.compile(re.escape(name) + _STAMP)
+    found = [match for match in map(pattern.fullmatch, os.listdir(folder)) if match]
+    return sorted(
+        (PutAway(match[0], (match[1], int(match[2] or 0)), match[3] or "") for match in found),
+        key=lambda away: away.order,
+    )
+
+
+def tidy(rotation: Rotation, name: str, folder: int, now: float) -> None:
+    """Compress what was put away, and remove what is too many, too old or too much."""
+    _remove_unfinished(name, folder)
+    if rotation.compress != "none":
+        for away in those_put_away(name, folder):
+            if not away.suffix:
+                compress(away.name, folder, rotation.compress)
+    for away in surplus(rotation, those_put_away(name, folder), folder, now):
+        os.unlink(away.name, dir_fd=folder)
+
+
+def surplus(rotation: Rotation, found: list[PutAway], folder: int, now: float) -> list[PutAway]:
+    """Return what need not be kept: newest first, whatever is beyond a number, an age or a total."""
+    remove = []
+    total = 0
+    for count, away in enumerate(reversed(found), 1):
+        total += os.stat(away.name, dir_fd=folder).st_size
+        too_many = rotation.keep is not None and count > rotation.keep
+        too_old = rotation.age is not None and away.stamp < now - rotation.age
+        too_much = rotation.total is not None and total > rotation.total
+        if too_many or too_old or too_much:
+            remove.append(away)
+    return remove
+
+
+def _remove_unfinished(name: str, folder: int) -> None:
+    pattern = re.compile(re.escape(name) + _STAMP + re.escape(_UNFINISHED))
+    for found in os.listdir(folder):
+        if pattern.fullmatch(found):
+            os.unlink(found, dir_fd=folder)
+
+
+def compress(name: str, folder: int, how: Compress) -> None:
+    """Put a compressed file in the place of one that was put away."""
+    final = name + _SUFFIXES[how]
+    unfinished = final + _UNFINISHED
+    with _opened(name, os.O_RDONLY, folder) as source:
+        mode = os.fstat(source.fileno()).st_mode & 0o777
+        with _opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder) as target:
+            os.fchmod(target.fileno(), mode)
+            try:
+                _COMPRESSORS[how](source, target)
+                target.flush()
+                os.fsync(target.fileno())
+            except BaseException:
+                os.unlink(unfinished, dir_fd=folder)
+                raise
+    os.rename(unfinished, final, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _opened(name: str, flags: int, folder: int) -> BinaryIO:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "wb")
+
+
+def _gzip(source: BinaryIO, target: BinaryIO) -> None:
+    with gzip.GzipFile("", "wb", 6, target, 0) as compressed:
+        shutil.copyfileobj(source, compressed, _PIECE)
+
+
+def _zstd(source: BinaryIO, target: BinaryIO) -> None:
+    module = zstd_module()
+    if hasattr(module, "ZstdFile"):
+        with module.ZstdFile(target, "wb") as compressed:
+            shutil.copyfileobj(source, compressed, _PIECE)
+    else:
+        module.ZstdCompressor().copy_stream(source, target)
+
+
+def zstd_module() -> Any:
+    """Return a module that can write zstd: Python's own, or one that is installed; ImportError where there is none."""
+    for name in ("compression.zstd", "backports.zstd", "zstandard"):
+        with suppress(ImportError):
+            return importlib.import_module(name)
+    raise ImportError("zstd needs Python 3.14, or the package zstandard")
+
+
+_COMPRESSORS: dict[str, Callable[[BinaryIO, BinaryIO], None]] = {"gzip": _gzip, "zstd": _zstd}
