@@ -6,11 +6,15 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from twisted.logger import globalLogPublisher
 
 from multid.kinds import discover
 from multid.net.service import NetworkService
 from tests.loop import Loop, runtime
+
+settings.register_profile("multid", deadline=None)  # a busy machine is no defect of ours
+settings.load_profile("multid")
 
 
 @pytest.hookimpl(wrapper=True)
