@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from multid.net.transport import StreamTransport
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class StreamProtocol(Protocol):
     """One connection of a service; `config` is the configuration in force when it began.
 
@@ -45,4 +45,8 @@ class StreamProtocol(Protocol):
     def finish(self) -> None:
         """Send what is written, then close; a producer that waits to be resumed would hold that up for ever."""
         self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        self.transport.linger()
+
+    def handshakeCompleted(self) -> None:
+        """IHandshakeListener API."""
+        self.transport.handshaking_since = None

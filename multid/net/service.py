@@ -9,7 +9,9 @@ service, its counters, and every socket whose address stays; connections keep th
 from __future__ import annotations
 
 import socket
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -21,6 +23,8 @@ from multid.net.counters import Counters
 from multid.net.datagram import DatagramListener
 from multid.net.guard import Guard
 from multid.net.protocol import StreamProtocol
+from multid.net.proxied import ProxiedConnection
+from multid.net.seldom import Seldom
 from multid.net.sockets import BindError
 from multid.net.stream import StreamListener
 from multid.net.tls import server_context
@@ -86,6 +90,9 @@ class NetworkService(Service):
         self.admission = Admission(config.limits, Access(config.allow, config.deny))
         self.guard = self._guard()
         self.connections: set[StreamTransport] = set()
+        self.arriving: set[ProxiedConnection] = set()
+        self._proxies = _proxies(config)
+        self._bad_proxies = Seldom()
         self.bindings: dict[Any, Binding] = {}
         self._tls: Any = None
         self._sweep: Any = None
@@ -167,6 +174,7 @@ class NetworkService(Service):
         self.config = config
         self.admission.retune(config.limits, Access(config.allow, config.deny))
         self.guard = self._guard()
+        self._proxies = _proxies(config)
         wanted = {address.key for address in config.listen}
         for key in [key for key in self.bindings if key not in wanted]:
             self.bindings.pop(key).stop()
@@ -213,6 +221,8 @@ class NetworkService(Service):
 
     async def drain(self) -> None:
         """Let every connection finish; returns when there is none."""
+        for arriving in list(self.arriving):
+            arriving.end("the service stops")
         for transport in list(self.connections):
             transport.end = transport.end or "drained"
             transport.application.drain()
@@ -253,12 +263,41 @@ class NetworkService(Service):
     # Connections and datagrams
 
     def accepted(self, sock: socket.socket, peer: Peer, address: Address) -> None:
-        """Let a new connection in, or close it and count why."""
+        """Take a new connection: a client's, or a proxy's, which is to say whose it is."""
+        if self._proxies is None or not self._proxies.permits(peer.host):
+            self.admit(sock, peer, address)
+        elif len(self.arriving) >= self.config.limits.connections:
+            self._refuse(sock, peer, "connections")
+        else:
+            arriving = ProxiedConnection(sock, peer, address, self)
+            self.arriving.add(arriving)
+            arriving.startReading()
+
+    def arrived(self, arriving: ProxiedConnection, peer: Peer, data: bytes) -> None:
+        """A proxy has named its client."""
+        self.arriving.discard(arriving)
+        self.admit(arriving.socket, peer, arriving.address, data)
+
+    def turned_away(self, arriving: ProxiedConnection, reason: str) -> None:
+        """A proxy did not name its client."""
+        self.arriving.discard(arriving)
+        self.counters.rejected["proxy"] += 1
+        self.runtime.descriptors.give_back()
+        count = self._bad_proxies.note(self.runtime.reactor.seconds())
+        if count:
+            self.log.warn(
+                "{service}: {count} connections without a PROXY header, the last from {peer}: {why}",
+                service=self.name,
+                count=count,
+                peer=str(arriving.proxy),
+                why=reason,
+            )
+
+    def admit(self, sock: socket.socket, peer: Peer, address: Address, data: bytes = b"") -> None:
+        """Let a client in, with what it has said already, or close its connection and count why."""
         reason = self.admission.refuse(peer, self.runtime.reactor.seconds())
         if reason is not None:
-            self.counters.rejected[reason] += 1
-            sock.close()
-            self.runtime.descriptors.give_back()
+            self._refuse(sock, peer, reason)
             return
         self.counters.connections += 1
         self.counters.connections_total += 1
@@ -269,6 +308,15 @@ class NetworkService(Service):
         if address.transport == "ssl":
             transport.startTLS(self._tls)
         protocol.makeConnection(transport)
+        if data and not transport.disconnected:
+            transport.deliver(data)
+
+    def _refuse(self, sock: socket.socket, peer: Peer, reason: str) -> None:
+        self.counters.rejected[reason] += 1
+        sock.close()
+        self.runtime.descriptors.give_back()
+        if self.config.record:
+            self._record(peer, time.time(), 0.0, (0, 0), f"refused: {reason}")
 
     def disconnected(self, transport: StreamTransport) -> None:
         """A connection has ended."""
@@ -276,9 +324,26 @@ class NetworkService(Service):
         self.counters.connections -= 1
         self.admission.leave(transport.peer)
         self.runtime.descriptors.give_back()
+        if transport.recorded:
+            duration = self.runtime.reactor.seconds() - transport.began
+            octets = (transport.received_bytes, transport.sent_bytes)
+            self._record(transport.peer, transport.started, duration, octets, transport.end)
         if self._drained is not None and not self.connections:
             drained, self._drained = self._drained, None
             drained.callback(None)
+
+    def _record(self, peer: Peer, start: float, duration: float, octets: tuple[int, int], end: str) -> None:
+        self.log.info(
+            "{service}: {peer} {end} after {duration:.3f} s, {received_bytes} octets in, {sent_bytes} out",
+            event="connection",
+            service=self.name,
+            peer=str(peer),
+            start=datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds"),
+            duration=duration,
+            received_bytes=octets[0],
+            sent_bytes=octets[1],
+            end=end,
+        )
 
     def failed(self) -> None:
         """Count a fault of ours that cost a datagram its answer; the first is logged whole."""
@@ -314,6 +379,8 @@ class NetworkService(Service):
         now = self.runtime.reactor.seconds()
         for transport in list(self.connections):
             transport.check(now)
+        for arriving in list(self.arriving):
+            arriving.check(now)
         self._report(now)
         if self.runtime.descriptors.available > 0:
             self._exhausted = False
@@ -354,3 +421,7 @@ class NetworkService(Service):
             "counters": self.counters.as_dict(),
             "details": self.details(),
         }
+
+
+def _proxies(config: ServiceConfig) -> Access | None:
+    return Access(config.proxy_protocol.from_) if config.proxy_protocol is not None else None

@@ -22,6 +22,15 @@ _PAUSE = 1.0
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+_INHERITED = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+)
+"""Options that an accepted connection has from the listening socket: a peer that has vanished is found in 2 minutes."""
+
 
 class StreamListener(FileDescriptor):
     """Takes the connections that arrive at a listening socket, and hands each to the service with its peer.
@@ -38,6 +47,9 @@ class StreamListener(FileDescriptor):
         self.socket = sock
         self.service = service
         self._open = False
+        if sock.family != socket.AF_UNIX:
+            for level, option, value in _INHERITED:
+                sock.setsockopt(level, option, value)
 
     def fileno(self) -> int:
         """IFileDescriptor API."""

@@ -1,50 +1,85 @@
-"""Server contexts from the file's `tls` keys."""
+"""The server's side of TLS, from the file's `tls` keys: our certificate, and the clients' where they must have one.
+
+TLS 1.2 has forward secrecy and authenticated ciphers only, nothing is compressed or renegotiated. A client whose
+certificate `client_ca` did not issue, or which has none, does not get through the handshake.
+"""
 
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import crypto
-from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer
 
 from multid.config.model import Tls
 
-_MINIMUM = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
+_MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
-def server_context(tls: Tls) -> Any:
-    """Return a context factory with certificate, chain and key, demanding client certificates where told to.
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerContext:
+    """Makes the TLS end of each connection; what its files held when it was made is what it uses."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """IOpenSSLServerConnectionCreator API."""
+        return SSL.Connection(self._context, None)
+
+
+def server_context(tls: Tls) -> ServerContext:
+    """Return a context with certificate, chain and key, demanding client certificates where told to.
 
     Raise ValueError that names the file that cannot be read or used.
     """
-    chain = [crypto.load_certificate(crypto.FILETYPE_PEM, pem) for pem in _certificates(tls.certificate)]
-    key_path = tls.key or tls.certificate
-    try:
-        key = crypto.load_privatekey(crypto.FILETYPE_PEM, key_path.read_bytes())
-    except (OSError, crypto.Error) as error:
-        raise ValueError(f"no private key can be read from {key_path}: {_why(error)}") from None
-    trust = None
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(_MINIMUM[tls.minimum])
+    context.set_cipher_list(_CIPHERS)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_id(b"multid")
+    _use_certificate(context, tls.certificate, tls.key or tls.certificate)
     if tls.client_ca is not None:
-        trust = trustRootFromCertificates([Certificate.loadPEM(pem) for pem in _certificates(tls.client_ca)])
-    return CertificateOptions(
-        privateKey=key,
-        certificate=chain[0],
-        extraCertChain=chain[1:],
-        trustRoot=trust,
-        raiseMinimumTo=_MINIMUM[tls.minimum],
-    )
+        _demand_certificates(context, tls.client_ca)
+    return ServerContext(context)
 
 
-def _certificates(path: Path) -> list[bytes]:
+def _use_certificate(context: SSL.Context, certificate: Path, key: Path) -> None:
+    _must_hold_certificates(certificate)
+    try:
+        context.use_certificate_chain_file(str(certificate))
+    except SSL.Error:
+        raise ValueError(f"{certificate} holds no certificate that can be used") from None
+    try:
+        key.read_bytes()
+        context.use_privatekey_file(str(key))
+    except OSError as error:
+        raise ValueError(f"no private key can be read from {key}: {error.strerror}") from None
+    except SSL.Error:
+        raise ValueError(f"no private key of {certificate} can be read from {key}") from None
+    try:
+        context.check_privatekey()
+    except SSL.Error:
+        raise ValueError(f"the key in {key} is not that of {certificate}") from None
+
+
+def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
+    _must_hold_certificates(authorities)
+    try:
+        context.load_verify_locations(str(authorities))
+        context.load_client_ca(str(authorities).encode())
+    except SSL.Error:
+        raise ValueError(f"{authorities} holds no certificate that can be used") from None
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, None)
+
+
+def _must_hold_certificates(path: Path) -> None:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {_why(error)}") from None
-    found = [_BEGIN + part for part in text.split(_BEGIN)[1:]]
-    if not found:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if _BEGIN not in text:
         raise ValueError(f"{path} holds no certificate")
-    return found
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or "not a PEM file of the right kind"

@@ -1,15 +1,18 @@
 """The transport of an accepted connection: writes at once when it can, counts, and is ended when nobody uses it.
 
-A `tcp.Server` of Twisted (TLS, producers, half-close and loseConnection are its own) with four differences: `write`
+A `tcp.Server` of Twisted (TLS, producers, half-close and loseConnection are its own) with five differences: `write`
 tries send(2) before it queues anything, which saves two turns through epoll for each answer; octets are counted;
-`check` ends a connection that is idle, that does not read what waits for it (stall), or that is too old; and a peer
-that has gone while reading is paused is noticed. Timeouts are those in force when the connection began.
+`check` ends a connection that is idle, that does not read what waits for it (stall), that is too old, or whose TLS
+handshake takes too long; a peer that has gone while reading is paused is noticed; and `linger` closes without the
+reset that octets of the peer, come but unread, would cause, and that would take from it what it has not yet read.
+Timeouts are those in force when the connection began.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error, main, tcp
@@ -17,11 +20,17 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.python.failure import Failure
 
+from multid.net.tls_layer import start_tls
+
 if TYPE_CHECKING:
     from multid.net.peer import Peer
     from multid.net.service import NetworkService
 
 READ_SIZE = 65536
+LINGER = 2.0
+"""Seconds that a peer may take to close when we have."""
+HANDSHAKE = 10.0
+"""Seconds that a TLS handshake may take."""
 
 
 class StreamTransport(tcp.Server):
@@ -43,8 +52,11 @@ class StreamTransport(tcp.Server):
         self.received_bytes = 0
         self.sent_bytes = 0
         self.end = ""
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.started = time.time()
+        self.recorded = service.config.record
+        self.handshaking_since: float | None = None
+        self.lingering_since: float | None = None
+        self._end_of_input = False
         self.connected = 1
 
     def __repr__(self) -> str:
@@ -74,16 +86,24 @@ class StreamTransport(tcp.Server):
             return main.CONNECTION_LOST
         if not data:
             return main.CONNECTION_DONE
+        self.deliver(data)
+        return None
+
+    def deliver(self, data: bytes) -> None:
+        """Count octets of the peer and hand them to the protocol; one that lingers has said all it will."""
         self.active = True
         self.received_bytes += len(data)
         self.counters.received_bytes += len(data)
-        self.protocol.dataReceived(data)
-        return None
+        if self.lingering_since is None:
+            self.protocol.dataReceived(data)
 
     def write(self, data: bytes) -> None:
-        """ITransport API: what cannot be sent at once is queued; an error is left for the reactor to find."""
-        if self.TLS or self._tempDataLen or self.dataBuffer or not self.connected or self._writeDisconnected:
-            tcp.Server.write(self, data)
+        """ITransport API: what cannot be sent at once is queued; an error is left for the reactor to find.
+
+        With TLS this is what TLS writes to; the protocol's writes go to TLS.
+        """
+        if self._tempDataLen or self.dataBuffer or not self.connected or self._writeDisconnected:
+            FileDescriptor.write(self, data)
             return
         try:
             sent = self.socket.send(data)
@@ -104,6 +124,37 @@ class StreamTransport(tcp.Server):
             self.counters.sent_bytes += sent
         return sent
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection has been finished: what is still written may not arrive."""
+        return bool(self.disconnecting or self.disconnected or self.lingering_since is not None)
+
+    def linger(self) -> None:
+        """Send what is written, then close as soon as the peer has, or after `LINGER`."""
+        if self.TLS or self._end_of_input or self.is_closing:
+            self.loseConnection()
+            return
+        self.lingering_since = self.reactor.seconds()
+        self.startReading()
+        if self.pending:
+            self.loseWriteConnection()
+        else:
+            self._writeDisconnected = True
+            self._closeWriteConnection()
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """IHalfCloseableDescriptor API."""
+        self._end_of_input = True
+        if self.lingering_since is None:
+            tcp.Server.readConnectionLost(self, reason)
+        else:
+            self.loseConnection()
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """ITLSTransport API."""
+        self.handshaking_since = self.reactor.seconds()
+        start_tls(self, ctx, is_client=not normal)
+
     def check(self, now: float) -> None:
         """End the connection if its time is up; called about once a second."""
         if self.active or not self.reading:  # a peer whom we do not read is not to blame for its silence
@@ -114,6 +165,11 @@ class StreamTransport(tcp.Server):
             self.stalled_since = now
         if now - self.stalled_since >= self.timeouts.stall:
             self.abort("stall")
+        elif self.lingering_since is not None:
+            if now - self.lingering_since >= LINGER and not self.pending:
+                self.loseConnection()
+        elif self.handshaking_since is not None and now - self.handshaking_since >= HANDSHAKE:
+            self.abort("handshake")
         elif self.timeouts.lifetime is not None and now - self.began >= self.timeouts.lifetime:
             self.abort("lifetime")
         elif now - self.quiet_since >= self.timeouts.idle:

@@ -3,6 +3,7 @@
 import random
 import socket
 import struct
+from datetime import UTC, datetime
 
 import pytest
 
@@ -133,8 +134,37 @@ def test_draining_sends_what_is_written_and_ends(bench: Bench) -> None:
     client = bench.connect(service)
     client.send(b"last words")
     bench.loop.until(lambda: service.counters.received_bytes == 10)
-    bench.loop.result(service.stopService())
+    stopping = service.stopService()
     assert bench.read_all(client) == b"last words"
+    client.close()
+    bench.loop.result(stopping)
+
+
+def test_a_client_that_does_not_close_when_we_have_is_closed_after_a_while(bench: Bench) -> None:
+    service = bench.serve("daytime")
+    client = bench.connect(service)
+    assert bench.read_all(client)
+    bench.loop.advance(1)
+    assert service.counters.connections == 1
+    bench.loop.advance(1)
+    bench.loop.until(lambda: service.counters.connections == 0)
+
+
+def test_what_a_client_says_too_late_costs_it_nothing_of_the_answer(bench: Bench) -> None:
+    """Octets come, but unread when a socket is closed are answered by a reset, which may outrun the answer."""
+    service = bench.serve("chargen")
+    client = bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    bench.loop.until(lambda: transport.pending)
+    transport.application.finish()
+    for _ in range(3):
+        client.send(b"x" * 1000)
+        bench.loop.turn()
+    assert len(bench.read_all(client)) == transport.sent_bytes > 0
+    client.close()
+    bench.loop.until(lambda: not service.connections)
+    assert transport.end == "done"
+    assert transport.received_bytes == 3000
 
 
 def test_a_reset_while_reading_is_paused_is_noticed(bench: Bench) -> None:
@@ -198,3 +228,50 @@ def test_at_the_budget_of_descriptors_accepting_pauses_and_goes_on(bench: Bench)
     clients[0].close()
     clients[2].send(b"waited")
     assert bench.read(clients[2], 6) == b"waited"
+
+
+def test_a_connection_is_recorded_where_the_file_asks_for_it(bench: Bench, logged) -> None:
+    service = bench.serve("echo", record=True)
+    client = bench.connect(service)
+    client.send(b"four")
+    assert bench.read(client, 4) == b"four"
+    bench.loop.now += 2.5
+    client.close()
+    bench.loop.until(lambda: not service.connections)
+    (record,) = [event for event in logged if event.get("event") == "connection"]
+    start = datetime.fromisoformat(record["start"])
+    assert abs((datetime.now(UTC) - start).total_seconds()) < 60
+    assert {name: record[name] for name in ("service", "duration", "received_bytes", "sent_bytes", "end")} == {
+        "service": "echo",
+        "duration": 2.5,
+        "received_bytes": 4,
+        "sent_bytes": 4,
+        "end": "done",
+    }
+    assert record["peer"].startswith("127.0.0.1:")
+
+
+def test_a_refused_connection_is_recorded_with_its_reason(bench: Bench, logged) -> None:
+    service = bench.serve("echo", record=True, deny=["127.0.0.0/8"])
+    bench.read_all(bench.connect(service))
+    assert [event["end"] for event in logged if event.get("event") == "connection"] == ["refused: access"]
+
+
+def test_nothing_is_recorded_where_nobody_asks(bench: Bench, logged) -> None:
+    service = bench.serve("echo")
+    bench.connect(service).close()
+    bench.loop.until(lambda: service.counters.connections_total and not service.connections)
+    assert not [event for event in logged if event.get("event") == "connection"]
+
+
+def test_connections_have_keepalive_and_no_delay_from_their_listener(bench: Bench) -> None:
+    service = bench.serve("echo")
+    bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    options = [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    ]
+    for level, option, value in options:
+        assert transport.socket.getsockopt(level, option) == value
