@@ -2,16 +2,14 @@
 
 import time
 from datetime import UTC, datetime, tzinfo
-from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 
 from multid.config.model import ServiceConfig
+from multid.config.text import EOL, Eol
 from multid.net.oneshot import OneShotService
 from multid.service import ServiceKind
-
-_EOL = {"crlf": "\r\n", "lf": "\n", "none": ""}
 
 
 class DaytimeConfig(ServiceConfig):
@@ -19,7 +17,7 @@ class DaytimeConfig(ServiceConfig):
 
     format: str = Field(default="ctime", min_length=1, description="ctime, iso8601, or a strftime pattern")
     zone: str = Field(default="local", description="local, utc, or a name such as Europe/Berlin")
-    eol: Literal["crlf", "lf", "none"] = Field(default="crlf", description="end of the line")
+    eol: Eol = Field(default="crlf", description="end of the line")
 
     @field_validator("zone")
     @classmethod
@@ -49,7 +47,7 @@ def line(config: DaytimeConfig, unix_time: float) -> bytes:
         text = moment.isoformat(timespec="seconds")
     else:
         text = moment.strftime(config.format)
-    return (text + _EOL[config.eol]).encode("utf-8", "replace")
+    return (text + EOL[config.eol]).encode("utf-8", "replace")
 
 
 class DaytimeService(OneShotService):

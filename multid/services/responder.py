@@ -1,9 +1,11 @@
 """Responder: a greeting, then one reply for each unit received, until the quit word.
 
-A unit is whatever one read gives (`chunk`), a line, or a datagram. In `reply`, `{data}` is the unit as text,
-`{peer}` the peer's address, `{ctime}` and `{time}` the time now; `{{` and `}}` stand for braces.
+A unit is whatever one read gives (`chunk`; a character cut in two waits for its rest), a line, or a datagram. In
+`reply`, `{data}` is the unit as text, `{peer}` the peer's address, `{ctime}` and `{time}` the time now; `{{` and `}}`
+stand for braces. A line is answered by one that ends as it does. Octets that are no text of the charset are replaced.
 """
 
+import codecs
 import string
 import time
 from datetime import datetime
@@ -12,6 +14,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from multid.config.model import ServiceConfig
+from multid.config.text import Charset
 from multid.net.peer import Peer
 from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
@@ -30,7 +33,7 @@ class ResponderConfig(ServiceConfig):
     unit: Literal["chunk", "line", "datagram"] = Field(
         default="line", description="what is answered: each chunk as read, each line, or each datagram"
     )
-    charset: str = Field(default="utf-8", description="character set of both directions")
+    charset: Charset = Field(default="utf-8", description="character set of both directions")
 
     @field_validator("reply")
     @classmethod
@@ -44,29 +47,20 @@ class ResponderConfig(ServiceConfig):
                 raise ValueError(f"a reply may hold {{data}}, {{peer}}, {{ctime}} and {{time}}, not {{{field}}}")
         return value
 
-    @field_validator("charset")
-    @classmethod
-    def _known_charset(cls, value: str) -> str:
-        try:
-            "".encode(value)
-        except LookupError:
-            raise ValueError(f"a character set such as utf-8, gb18030 or latin-1, not {value!r}") from None
-        return value
-
-    def answer(self, unit: bytes, peer: Peer) -> bytes:
-        """Return the reply to a unit; octets outside the charset are replaced."""
+    def answer(self, unit: str, peer: Peer, end: str = "") -> bytes:
+        """Return the reply to a unit and the line end given."""
         now = time.time()
         text = self.reply.format(
-            data=unit.decode(self.charset, "replace"),
+            data=unit,
             peer=peer,
             ctime=time.ctime(now),
             time=datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds"),
         )
-        return text.encode(self.charset, "replace")
+        return (text + end).encode(self.charset, "replace")
 
-    def quits(self, unit: bytes) -> bool:
+    def quits(self, unit: str) -> bool:
         """Whether the unit is the quit word, line end or not."""
-        return self.quit is not None and unit.strip() == self.quit.encode(self.charset)
+        return self.quit is not None and unit.strip() == self.quit
 
 
 class Responder(StreamProtocol):
@@ -75,44 +69,48 @@ class Responder(StreamProtocol):
     def __init__(self, service: NetworkService, peer: Peer) -> None:
         super().__init__(service)
         self.peer = peer
-        self._unfinished = b""
+        self._decoder = codecs.getincrementaldecoder(self.config.charset)("replace")
+        self._by_line = self.config.unit == "line"
+        self._unfinished = ""
 
     def connectionMade(self) -> None:
         """IProtocol API."""
         self.transport.registerProducer(self.transport, streaming=True)
         if self.config.greeting:
-            self.transport.write(self._encoded(self.config.greeting))
+            end = "\n" if self._by_line else ""
+            self.transport.write((self.config.greeting + end).encode(self.config.charset, "replace"))
 
     def dataReceived(self, data: bytes) -> None:
         """IProtocol API."""
-        if self.config.unit != "line":
-            self._unit(data)
-            return
-        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
-        for line in lines:
-            if self.transport.disconnecting:
-                return
-            self._unit(line.removesuffix(b"\r"))
+        text = self._decoder.decode(data)
+        if self._by_line:
+            *lines, self._unfinished = (self._unfinished + text).split("\n")
+            self._answer(lines)
+        elif text:
+            self._answer([text])
         if len(self._unfinished) > _LONGEST_LINE:
             self.finish()
 
     def readConnectionLost(self) -> None:
         """IHalfCloseableProtocol API: a last line without an end is a line."""
-        if self._unfinished and not self.transport.disconnecting:
-            self._unit(self._unfinished)
+        rest = self._unfinished + self._decoder.decode(b"", final=True)
+        if rest:
+            self._answer([rest])
         self.finish()
 
-    def _unit(self, unit: bytes) -> None:
-        if self.config.quits(unit):
+    def _answer(self, units: list[str]) -> None:
+        last = next((number for number, unit in enumerate(units) if self.config.quits(unit)), None)
+        replies = b"".join(map(self._reply, units[:last]))
+        if replies:
+            self.transport.write(replies)
+        if last is not None:
             self.finish()
-            return
-        end = b"\n" if self.config.unit == "line" else b""
-        self.transport.write(self.config.answer(unit, self.peer) + end)
 
-    def _encoded(self, text: str) -> bytes:
-        end = "\n" if self.config.unit == "line" else ""
-        encoded: bytes = (text + end).encode(self.config.charset, "replace")
-        return encoded
+    def _reply(self, unit: str) -> bytes:
+        line = unit.removesuffix("\r") if self._by_line else unit
+        end = unit[len(line) :] + "\n" if self._by_line else ""
+        reply: bytes = self.config.answer(line, self.peer, end)
+        return reply
 
 
 class ResponderService(NetworkService):
@@ -124,7 +122,8 @@ class ResponderService(NetworkService):
 
     def received(self, data: bytes, peer: Peer) -> bytes | None:
         """NetworkService API."""
-        return None if self.config.quits(data) else self.config.answer(data, peer)
+        text = data.decode(self.config.charset, "replace")
+        return None if self.config.quits(text) else self.config.answer(text, peer)
 
 
 KIND = ServiceKind("responder", "a greeting, and a reply to each unit received", ResponderConfig, ResponderService)

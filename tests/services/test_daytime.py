@@ -16,6 +16,7 @@ MOMENT = 1790000000.25
         ({"zone": "utc", "format": "iso8601"}, b"2026-09-21T14:13:20+00:00\r\n"),
         ({"zone": "Europe/Berlin", "format": "iso8601", "eol": "lf"}, b"2026-09-21T16:13:20+02:00\n"),
         ({"zone": "utc", "format": "%Y-%m-%d %H:%M:%S.%f", "eol": "none"}, b"2026-09-21 14:13:20.250000"),
+        ({"zone": "utc", "format": "%Y年%m月%d日"}, "2026年09月21日\r\n".encode()),
     ],
 )
 def test_the_line_is_as_the_file_says(keys: dict, text: bytes) -> None:

@@ -38,9 +38,26 @@ def test_lines_are_answered_one_by_one_however_they_arrive(bench: Bench) -> None
     client = bench.connect(bench.serve("responder", reply="<{data}>", quit="bye"))
     for octet in b"one\r\ntw":
         client.send(bytes([octet]))
-    assert bench.read(client, 6) == b"<one>\n"
+    assert bench.read(client, 7) == b"<one>\r\n"
     client.send(b"o\nthree\nbye\nnot heard\n")
     assert bench.read_all(client) == b"<two>\n<three>\n"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "gb18030", "utf-16-le"])
+def test_a_character_cut_in_two_is_whole_again(bench: Bench, charset: str) -> None:
+    client = bench.connect(bench.serve("responder", reply="{data}", unit="chunk", charset=charset))
+    text = "你好, мир €".encode(charset)
+    for octet in text:
+        client.send(bytes([octet]))
+        bench.loop.turn()
+    assert bench.read(client, len(text)) == text
+
+
+def test_half_a_character_at_the_end_is_answered_as_what_it_is(bench: Bench) -> None:
+    client = bench.connect(bench.serve("responder", reply="<{data}>", unit="chunk"))
+    client.send("ü".encode()[:1])
+    client.shutdown(socket.SHUT_WR)
+    assert bench.read_all(client).decode() == "<\ufffd>"
 
 
 def test_a_last_line_without_an_end_is_answered(bench: Bench) -> None:
