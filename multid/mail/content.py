@@ -13,7 +13,7 @@ one) or a reason to refuse, NUL always is one; a binary content (RFC 3030) is le
 import re
 from collections.abc import Callable
 
-from multid.mail.headers import fields_end
+from multid.mail.headers import begins_field, fields_end
 from multid.mail.reply import Reply
 
 MAX_HEADER = 1 << 20
@@ -67,7 +67,6 @@ class Content:
     ) -> None:
         self.size = 0
         self.is_ascii = True
-        self.verdict: Reply | None = None
         self._limit = limit
         self._header = header
         self._head: bytearray | None = bytearray()
@@ -75,26 +74,33 @@ class Content:
         self._is_binary = is_binary
         self._held = b""
         self._is_open = False
+        self._refusal: Reply | None = None
+        self._has_nul = False
+        self._has_bare = False
 
-    def refuse(self, verdict: Reply) -> None:
-        """Give the mail up; the first verdict stays."""
-        self.verdict = self.verdict or verdict
-        self._head = None
+    @property
+    def verdict(self) -> Reply | None:
+        """Why the mail will be refused; of several reasons the same one however the content was split."""
+        if self.size > self._limit:
+            return TOO_BIG
+        if self._refusal or self._has_nul:
+            return self._refusal or NUL
+        return BARE_NEWLINE if self._has_bare and self._reject_bare else None
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the content; return what is to be stored now."""
         self.size += len(data)
         if self.size > self._limit:
-            self.refuse(TOO_BIG)
-        if self.verdict:
+            self._head = None
             return b""
-        return self._stored(data if self._is_binary else self._text(data))
+        data = self._stored(data if self._is_binary else self._text(data))
+        return b"" if self.verdict else data
 
     def finish(self) -> bytes:
         """Return what is left to be stored: a header without a body, the line end that the last line lacks."""
         rest = b""
         if self._held:
-            rest = self._stored(self._bare(self._held))
+            rest = self._stored(self._whole_lines(self._held))
         elif self._is_open and not self._is_binary:
             rest = self._stored(b"\r\n")
         if self._head is not None:
@@ -104,23 +110,20 @@ class Content:
     def _text(self, data: bytes) -> bytes:
         if self._held:
             data, self._held = self._held + data, b""
-        if b"\0" in data:
-            self.refuse(NUL)
-        is_bare = False
+        self._has_nul = self._has_nul or b"\0" in data
         if data.endswith(b"\r"):
-            is_bare = data.endswith(b"\r\r")
+            self._has_bare = self._has_bare or data.endswith(b"\r\r")
             data, self._held = data.rstrip(b"\r"), b"\r"
-        if is_bare or not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
-            return self._bare(data)
-        return data
+        if data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
+            return data
+        return self._whole_lines(data)
 
-    def _bare(self, data: bytes) -> bytes:
-        if self._reject_bare:
-            self.refuse(BARE_NEWLINE)
+    def _whole_lines(self, data: bytes) -> bytes:
+        self._has_bare = True
         return _ANY_NEWLINE.sub(b"\r\n", data)
 
     def _stored(self, data: bytes) -> bytes:
-        if self.verdict or not data:
+        if not data:
             return b""
         self.is_ascii = self.is_ascii and data.isascii()
         self._is_open = not data.endswith(b"\n")
@@ -137,12 +140,12 @@ class Content:
         """Part the header from the body; a line that is neither ends the header as a blank one does."""
         head, self._head = bytes(self._head or b""), None
         end = fields_end(head)
-        if end > MAX_HEADER or (blank < 0 and b"\r\n" not in head[end:]):
-            self.refuse(HEADER_TOO_BIG)
+        if end > MAX_HEADER or (blank < 0 and begins_field(head[end:])):
+            self._refusal = HEADER_TOO_BIG
             return b""
         fields = self._header(head[:end])
         if isinstance(fields, Reply):
-            self.refuse(fields)
+            self._refusal = fields
             return b""
         body = head[end:]
         return fields + (body if not body or body.startswith(b"\r\n") else b"\r\n" + body)

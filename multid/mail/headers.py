@@ -9,18 +9,24 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from time import gmtime, strftime
 
-_FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)*+")
-_FIELD = re.compile(rb"([!-9;-~]++[ \t]*+):([^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)")
+_BEGINNING = re.compile(rb"[ \t]|[!-9;-~]{1,256}+[ \t]{0,16}+:")
+_FIELDS = re.compile(rb"(?:[!-9;-~]{1,256}+[ \t]{0,16}+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)*+")
+_FIELD = re.compile(rb"([!-9;-~]{1,256}+[ \t]{0,16}+):([^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)")
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _WORD = rf"(?:{_QUOTED}|[^\s()<>@,;:\\\"\[\]]++)(?:@(?:\[[^\]\s]*+\]|[^\s()<>@,;:\\\"\[\]]++))?"
 _TOKEN = re.compile(rf"\\.|[(),;:]|<(?:{_QUOTED}|[^<>\"])*+>|{_WORD}|\S", re.DOTALL)
-_RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_RECEIVED = re.compile(rb"^received[ \t]{0,16}:", re.IGNORECASE | re.MULTILINE)
 
 
 def fields_end(head: bytes) -> int:
     """Return where the first line begins that is no header field."""
     match = _FIELDS.match(head)
     return match.end() if match else 0
+
+
+def begins_field(line: bytes) -> bool:
+    """Whether a line that is not whole yet, but longer than any name, will be part of the header."""
+    return _BEGINNING.match(line) is not None
 
 
 def count_received(fields: bytes) -> int:

@@ -93,6 +93,15 @@ def test_a_body_of_more_than_1_mib_without_header_or_blank_line_is_a_mail() -> N
     assert conversation.mails[0].content == b"\r\n" + body
 
 
+def test_a_first_line_of_more_than_1_mib_that_is_no_header_is_a_body() -> None:
+    conversation = ready()
+    body = b"x" * (MAX_HEADER + 1) + b"\r\n"
+    for at in range(0, len(body), 65536):
+        conversation.feed(body[at : at + 65536])
+    assert conversation.feed(b".\r\n").startswith(b"250")
+    assert conversation.mails[0].content == b"\r\n" + body
+
+
 def test_far_more_data_than_the_limit_closes_the_connection() -> None:
     conversation = ready(Conversation(replace(SETTINGS, max_size=65536)))
     limit = 2 * 65536 + (1 << 20)
