@@ -25,7 +25,11 @@ def command(user: str, cost: int) -> None:
 
 
 def _password() -> str:
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         return sys.stdin.readline().rstrip("\r\n")
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

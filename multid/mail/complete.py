@@ -7,6 +7,7 @@ the same however often the mail is sent on.
 
 from dataclasses import dataclass
 
+from multid.mail.address import AddressError, parse_mailbox, split_mailbox
 from multid.mail.headers import map_addresses, parse_fields, rfc5322_date
 
 _ADDRESSES = {"from", "sender", "reply-to", "to", "cc"}
@@ -40,4 +41,11 @@ def complete(fields: bytes, completion: Completion, *, sender: str, domain: str,
 
 
 def _qualified(body: bytes, domain: str) -> bytes:
-    return map_addresses(body, lambda address: f"{address}@{domain}" if address and "@" not in address else address)
+    def qualify(text: str) -> str:
+        try:
+            parse_mailbox(text, utf8=True, default_domain=domain)
+        except AddressError:
+            return text
+        return text if split_mailbox(text)[0] else f"{text}@{domain}"
+
+    return map_addresses(body, qualify)

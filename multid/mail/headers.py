@@ -95,5 +95,5 @@ def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
         if first in "()":
             depth = max(0, depth + (1 if first == "(" else -1))
         elif not depth:
-            kind = first if first in "<,;:" else "word"
-            yield kind, match.start(), match.end()
+            is_mark = first in ",;:" or (first == "<" and len(match[0]) > 1)
+            yield first if is_mark else "word", match.start(), match.end()

@@ -44,8 +44,8 @@ def _credentials(user: bytes, password: bytes) -> Credentials:
 
 
 def decode(text: str) -> bytes:
-    """Return what a client's response stands for; `=` is an empty one."""
-    return b"" if text == "=" else base64.b64decode(text.encode("ascii"), validate=True)
+    """Return what a client's response stands for."""
+    return base64.b64decode(text.encode("ascii"), validate=True)
 
 
 def encode(challenge: bytes) -> str:
