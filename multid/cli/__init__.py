@@ -42,7 +42,7 @@ def _modules() -> set[str]:
     return {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="multid", message="%(prog)s %(version)s")
+@click.group("multid", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="multid", prog_name="multid", message="%(prog)s %(version)s")
 def main() -> None:
     """Line logger, time, echo, UDP services and a local SMTP relay: one process, one YAML file."""

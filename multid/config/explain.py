@@ -193,11 +193,12 @@ def _blank_missing(text: str, keys: list[str]) -> str:
 
 
 def fields(model: type[BaseModel], path: Keys) -> list[str]:
-    """Return the keys that the mapping at a path below a model may have, as the file writes them."""
+    """Return the keys that the value at a path below a model may have, as the file writes them; none if no mapping."""
     models = [model]
     for key in path:
         below = [info.annotation for one in models for name, info in _fields(one) if name == key]
-        models = [found for annotation in below for found in _models(annotation)] or models
+        if below:  # else an index of a list, or a key that the user chooses
+            models = [found for annotation in below for found in _models(annotation)]
     return [name for one in models for name, _ in _fields(one)]
 
 

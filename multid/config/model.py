@@ -112,7 +112,7 @@ Listen = Annotated[
     Address,
     BeforeValidator(_text(parse_listen)),
     PlainSerializer(str, when_used="json"),
-    WithJsonSchema({"type": "string"}),
+    WithJsonSchema({"type": "string", "pattern": r"^((tcp|udp|ssl)6?|unix|systemd(-udp)?):."}),
 ]
 """An address to listen on: an endpoint string, see `multid.config.address`."""
 
@@ -137,6 +137,8 @@ class Secret(Model):
     def _one(self) -> "Secret":
         if sum(x is not None for x in (self.file, self.env, self.credential)) != 1:
             raise ValueError("a secret is exactly one of {file: PATH}, {env: NAME} or {credential: NAME}")
+        if self.credential is not None and ("/" in self.credential or self.credential in {"", ".", ".."}):
+            raise ValueError(f"a credential is a name without '/', not {self.credential!r}")
         return self
 
     def read(self) -> str:

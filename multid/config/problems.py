@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_WIDTH = 120
+_WIDTH, _LONGEST = 120, 600
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ class Place:
             return ""
         before = self.source[: self.column - 1]
         start = max(0, len(before) - _WIDTH // 2) if len(self.source) > _WIDTH else 0
-        shown = _one_wide(self.source[start : start + _WIDTH])
-        blank = "".join("  " if _is_wide(c) else " " for c in before[start:])
-        return f"\n{self.line:6} | {shown}\n       | {blank}^"
+        shown = _cells(self.source[start : start + _WIDTH])
+        return f"\n{self.line:6} | {shown}\n       | {_blank(before[start:])}^"
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Problem:
     @property
     def headline(self) -> str:
         """The mistake in one line, without the source."""
-        tail = f"; {self.hint}" if self.hint else ""
-        return f"{self.place}: error: {visible(self.message + tail)}"
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        return f"{self.place}: error: {visible(text if len(text) <= _LONGEST else text[:_LONGEST] + '…')}"
 
     def __str__(self) -> str:
         return self.headline + self.place.excerpt()
@@ -109,10 +108,10 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _one_wide(text: str) -> str:
-    # What is not printable becomes one blank (tabs, mostly), so that the caret stays below its character.
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+def _cells(text: str) -> str:
+    # What is not printable (tabs, mostly) becomes blank, so that the caret stays below its character.
+    return text if text.isprintable() else "".join(c if c.isprintable() else _blank(c) for c in text)
 
 
-def _is_wide(character: str) -> bool:
-    return unicodedata.east_asian_width(character) in "WF"
+def _blank(text: str) -> str:
+    return "".join("  " if unicodedata.east_asian_width(c) in "WF" else " " for c in text)

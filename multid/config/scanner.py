@@ -46,6 +46,7 @@ class Loader(yaml.SafeLoader):
         self._report = report
         self._depth = 0
         self._tabs: dict[int, int] = {}  # line -> how far its columns are moved to the left by the repair
+        self._in_block = -2  # the last line of a block of text whose indentation holds tabs
         self._indents_of: dict[int, int] = {}  # width of a repaired line's white space -> the column it was given
 
     def column_of(self, mark: yaml.Mark) -> int:
@@ -75,17 +76,22 @@ class Loader(yaml.SafeLoader):
 
     def _reindent(self, blank: str, content: str) -> None:
         """Give a line whose indentation holds tabs the column that it most probably means."""
-        previous = next(
-            (x.rstrip() for x in reversed(self._lines[: self.line]) if x.strip() and x.strip()[0] != "#"), ""
-        )
         if self.flow_level or not content:
             return
-        if not _STRUCTURE.match(content) or _BEGINS_BLOCK.search(previous):
-            self._skip_line()  # goes on with a text above
-            return
-        width = len(blank.expandtabs(8))
-        if previous.endswith(":"):
-            column = max(self.indent, 0) + self._unit if self.indent >= 0 else 0
+        number = next((n for n in range(self.line - 1, -1, -1) if self._lines[n].strip(" \t")), -1)
+        above = self._lines[number].rstrip() if number >= 0 else ""
+        if _BEGINS_BLOCK.search(above) or number == self._in_block:
+            self._in_block = self.line
+            self._skip_line()
+        elif not _STRUCTURE.match(content):
+            self._skip_line()  # goes on with the text above
+        else:
+            self._move(len(blank.expandtabs(8)), below=above.endswith(":"))
+
+    def _move(self, width: int, *, below: bool) -> None:
+        """Take this line as standing below a key, or else beside the last line that was as wide, or the last of all."""
+        if below:
+            column = self.indent + self._unit if self.indent >= 0 else 0
         else:
             column = self._indents_of.get(width, width if width in self.indents else max(self.indent, 0))
         self._indents_of[width] = column

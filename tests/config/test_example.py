@@ -1,0 +1,117 @@
+"""The shipped example is the documentation: it loads, it shows every key once, and each key it shows can be set."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from multid.config.explain import fields
+from multid.config.load import load
+from multid.config.model import File, ServiceConfig
+from multid.kinds import discover
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "config" / "multid.yaml"
+KINDS = {name: kind.config for name, kind in discover().items()}
+LINES = EXAMPLE.read_text("utf-8").splitlines()
+COMMENTED = re.compile(r"( *)#(?! \S)(.+)")  # prose begins with '# ' and a letter, what can be set does not
+
+
+def blocks():
+    """Yield the commented-out settings: the numbers of a first line and of the deeper ones below it."""
+    number = 0
+    while number < len(LINES):
+        match = COMMENTED.fullmatch(LINES[number])
+        number += 1
+        if match:
+            block = [number - 1]
+            while number < len(LINES) and (below := COMMENTED.fullmatch(LINES[number])) and below[2].startswith(" "):
+                block.append(number)
+                number += 1
+            yield tuple(block)
+
+
+def uncommented(*numbers):
+    return "\n".join(COMMENTED.sub(r"\1\2", line) if n in numbers else line for n, line in enumerate(LINES))
+
+
+def name(block):
+    return f"{LINES[block[0]].split(':')[0].strip()}-{block[0] + 1}"
+
+
+BLOCKS = list(blocks())
+
+
+def load_text(text, tmp_path):
+    path = tmp_path / "multid.yaml"
+    path.write_text(text, "utf-8")
+    return load(path, KINDS)
+
+
+def test_the_example_loads():
+    loaded = load(EXAMPLE, KINDS)
+    assert all(service.enabled for service in loaded.file.services.values())
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=name)
+def test_each_key_that_is_commented_out_can_be_set(block, tmp_path):
+    load_text(uncommented(*block), tmp_path)
+
+
+def written(tmp_path):
+    """Return all paths that occur in the example, live or commented out."""
+    return {path for block in [(), *BLOCKS] for path in load_text(uncommented(*block), tmp_path).places}
+
+
+def keys_below(model, path=()):
+    for name in fields(model, path):
+        yield (*path, name)
+        yield from keys_below(model, (*path, name))
+
+
+def names_only(path):
+    return tuple(key for key in path if isinstance(key, str))
+
+
+def test_every_key_of_the_file_occurs(tmp_path):
+    occurring = {names_only(path) for path in written(tmp_path)}
+    assert {path for path in keys_below(File) if path[0] != "services"} <= occurring
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_of_every_kind_occurs(kind, tmp_path):
+    services = load(EXAMPLE, KINDS).file.services
+    occurring = {names_only(path)[2:] for path in written(tmp_path) if len(path) > 2 and services[path[1]].type == kind}
+    assert set(keys_below(KINDS[kind])) - set(keys_below(ServiceConfig)) <= occurring
+    assert kind in {service.type for service in services.values()}
+
+
+def test_the_keys_of_every_service_occur_once(tmp_path):
+    occurring = {names_only(path)[2:] for path in written(tmp_path) if path[:1] == ("services",)}
+    assert set(keys_below(ServiceConfig)) <= occurring
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=name)
+def test_a_value_shown_is_the_default_unless_its_comment_names_another(block, tmp_path):
+    if not any("default" in LINES[number] for number in block):
+        assert load_text(uncommented(*block), tmp_path).file == load(EXAMPLE, KINDS).file
+
+
+def test_every_address_is_on_loopback_and_needs_no_privilege():
+    for service in load(EXAMPLE, KINDS).file.services.values():
+        for address in service.listen:
+            assert address.host == "127.0.0.1"
+            assert address.port > 1023
+
+
+def test_no_line_is_too_long_to_read():
+    assert max(map(len, LINES)) <= 125
+
+
+def test_every_key_is_explained():
+    """Each line that sets a key, live or not, has a comment, but for a stanza's first line and its addresses."""
+    for line in LINES:
+        plain = COMMENTED.sub(r"\1\2", line)
+        match = re.match(r" *(\w+):", plain)
+        if match and match[1] not in {"listen", "type", "services"} and not re.fullmatch(r"  \w+:", plain):
+            assert " # " in plain, line

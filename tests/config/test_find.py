@@ -1,0 +1,51 @@
+"""Without a name, the first configuration that is there is taken; a name is taken as it is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from multid.config import find
+from multid.config.find import find_config
+from multid.config.problems import ConfigErrors
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setattr(find, "SEARCHED", (*find.SEARCHED[:-1], str(tmp_path / "etc/multid.yaml")))
+    for name in ("multid.yaml", "config/multid.yaml", "etc/multid.yaml", "other.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("services: {}\n")
+    return tmp_path
+
+
+def test_what_is_named_is_taken_whether_it_is_there_or_not(here):
+    assert find_config("none.yaml", {"MULTID_CONFIG": "other.yaml"}, here) == here / "none.yaml"
+
+
+def test_then_the_environment(here):
+    assert find_config(None, {"MULTID_CONFIG": "other.yaml"}, here) == here / "other.yaml"
+    assert find_config(None, {"MULTID_CONFIG": "/none.yaml"}, here) == Path("/none.yaml")
+
+
+def test_an_empty_variable_is_none(here):
+    assert find_config(None, {"MULTID_CONFIG": ""}, here) == here / "multid.yaml"
+
+
+def test_then_the_first_that_is_there(here):
+    for name in ("multid.yaml", "config/multid.yaml", "etc/multid.yaml"):
+        assert find_config(None, {}, here) == here / name
+        (here / name).unlink()
+        (here / name).mkdir()
+    with pytest.raises(ConfigErrors, match="no configuration: there is no "):
+        find_config(None, {}, here)
+
+
+def test_a_name_is_shown_as_it_was_given():
+    assert str(find_config("a.yaml", {}, Path())) == "a.yaml"
+
+
+def test_it_needs_neither_pydantic_nor_twisted():
+    code = "import sys, multid.config.find; print([m for m in sys.modules if m in ('pydantic', 'twisted', 'yaml')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
