@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from multid.config import units
 from multid.config.document import Document, Keys
-from multid.config.problems import Mistake, Place, Problem, did_you_mean, visible
+from multid.config.problems import Place, Problem, did_you_mean, visible
 
 Part = str | int
 
@@ -23,6 +23,7 @@ _MUST_BE = {
     "float": "must be a number",
     "finite": "must be a number",
     "string": "must be a text",
+    "is": "must be a text",  # an instance of a class, which is made of a text
     "path": "must be a text",
     "dict": "must be a mapping of keys and values",
     "model": "must be a mapping of keys and values",
@@ -30,7 +31,7 @@ _MUST_BE = {
     "tuple": "must be a list",
     "set": "must be a list",
 }
-_SHAPES = {"type", "parsing", "parsing_size", "from_float", "number", "unicode"}
+_SHAPES = {"type", "parsing", "parsing_size", "from_float", "number", "unicode", "instance_of"}
 _BOUNDS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -51,7 +52,8 @@ def explain(error: ValidationError, model: type[BaseModel], document: Document, 
     data = document.data
     for key in base:
         data = data[key]
-    found = list(_best_branches([_Error(details, data) for details in error.errors(include_url=False)]))
+    errors = [_Error(details, data) for details in error.errors(include_url=False)]
+    found = list(_best_branches([one for one in errors if not one.is_only_of_items]))
     problems = [(one, _problem(one, model, document, base)) for one in found]
     misspelt = {(one.path[:-1], problem.hint) for one, problem in problems if one.type == "extra_forbidden"}
     return [problem for one, problem in problems if (one.path, f"did you mean {one.missing!r}?") not in misspelt]
@@ -67,6 +69,9 @@ class _Error:
         for key in self.path:
             data = data[key]
         self.given = data
+        self.others: list[_Error] = []  # of the other branches, where none fits
+        items = data if isinstance(data, list) else [data]
+        self.is_only_of_items = self.type == "too_short" and len(items) >= self.context["min_length"]
         self.missing = self.loc[-1] if self.type == "missing" else None
 
 
@@ -101,7 +106,10 @@ def _best_branches(errors: list[_Error]) -> Iterator[_Error]:
             (_, tag), *error_branches = error.branches
             error.branches = tuple(error_branches)
             branches.setdefault(tag, []).append(error)
-        yield from _best_branches(min(branches.values(), key=_unfit))
+        best = min(branches.values(), key=lambda branch: (_is_misfit(branch, union), len(branch)))
+        if _is_misfit(best, union):
+            best[0].others = [error for branch in branches.values() for error in branch if branch is not best]
+        yield from _best_branches(best)
 
 
 def _union(error: _Error) -> Keys | None:
@@ -111,10 +119,9 @@ def _union(error: _Error) -> Keys | None:
     return error.branches[0][0] if error.branches else None
 
 
-def _unfit(errors: list[_Error]) -> tuple[bool, int]:
-    """Say how badly a branch of a union fits: worst when the value as a whole is of another shape."""
-    shape = any(not error.branches and error.type.endswith("_type") for error in errors)
-    return shape, len(errors)
+def _is_misfit(errors: list[_Error], union: Keys) -> bool:
+    """Whether the value is of another shape than a branch of its union: not only out of bounds, or wrong inside."""
+    return any(error.path == union and error.type not in _BOUNDS and not error.missing for error in errors)
 
 
 def _problem(error: _Error, model: type[BaseModel], document: Document, base: Keys) -> Problem:
@@ -136,29 +143,47 @@ def _problem(error: _Error, model: type[BaseModel], document: Document, base: Ke
 
 
 def _told(error: _Error) -> tuple[str, str]:
-    cause = error.context.get("error")
-    if isinstance(cause, Mistake):
-        return str(cause), cause.hint
-    if error.type in {"value_error", "assertion_error"}:
-        return str(cause), ""
-    given = f", not {_given(error.given)}"
-    if error.type in {"literal_error", "enum"}:
-        expected = str(error.context["expected"])
-        hint = did_you_mean(error.given, expected.split("'")[1::2]) if isinstance(error.given, str) else ""
-        return f"must be {expected}{given}", hint
+    """Return the message, of all branches where the value fits none of them, and the hint."""
+    tried = [error, *error.others]
+    message, *further = by_demand = {_demand(one): one for one in tried}
+    for demand in further:
+        message += f", or {demand.removeprefix('must be ')}" if demand.startswith("must be ") else f"; or {demand}"
+    *_, last = by_demand.values()
+    return message + _not(last), next((hint for one in tried if (hint := _hint(one))), "")
+
+
+def _demand(error: _Error) -> str:
+    """Say what the value must be."""
     if error.type in _BOUNDS:
         key, words = _BOUNDS[error.type]
-        return f"must be {words} {_bound(error.context[key], error.given)}{given}", ""
+        return f"must be {words} {_bound(error.context[key], error.given)}"
     if error.type in _LENGTHS:
         key, words, noun = _LENGTHS[error.type]
         number = error.context[key]
-        return f"must have {words} {number} {noun}{'s' * (number != 1)}", ""
+        return f"must have {words} {number} {noun}{'s' * (number != 1)}"
+    if error.type in {"literal_error", "enum"}:
+        return f"must be {error.context['expected']}"
     if error.type == "string_pattern_mismatch":
-        return f"must match {error.context['pattern']}{given}", ""
+        return f"must match {error.context['pattern']}"
+    if error.type in {"value_error", "assertion_error"}:
+        return str(error.context["error"])
     kind, _, reason = error.type.partition("_")
     if kind in _MUST_BE and reason in _SHAPES:
-        return _MUST_BE[kind] + given if error.given is not None else "needs a value", ""
-    return error.message.replace("Input should", "must"), ""
+        return "needs a value" if error.given is None else _MUST_BE[kind]
+    return error.message.replace("Input should", "must")
+
+
+def _not(error: _Error) -> str:
+    """Say what the value is, unless the demand says it or is about it as a whole."""
+    if error.given is None or error.type in _LENGTHS or "error" in error.context:
+        return ""
+    return f", not {_given(error.given)}"
+
+
+def _hint(error: _Error) -> str:
+    if error.type in {"literal_error", "enum"} and isinstance(error.given, str):
+        return did_you_mean(error.given, str(error.context["expected"]).split("'")[1::2])
+    return getattr(error.context.get("error"), "hint", "")
 
 
 def _given(value: Any) -> str:

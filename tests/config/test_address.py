@@ -32,7 +32,7 @@ from multid.config.address import Address, parse_listen, parse_network
         (r"unix:/run/a\:b\\c", {"transport": "unix", "path": r"/run/a:b\c"}),
         (f"unix:{'x' * 107}", {"transport": "unix", "path": "x" * 107}),
         ("systemd:name=echo", {"transport": "systemd", "name": "echo"}),
-        ("systemd:domain=INET:name=echo", {"transport": "systemd", "name": "echo"}),
+        ("systemd:domain=INET:name=echo", {"transport": "systemd", "host": "INET", "name": "echo"}),
         ("systemd-udp:name=echo", {"transport": "systemd-udp", "name": "echo"}),
     ],
 )
@@ -84,6 +84,7 @@ def test_an_address_is_taken_apart(text, parts):
         "systemd:echo",
         "systemd:echo:name=echo",
         "systemd-udp:index=1",
+        "systemd:domain=inet:name=echo",
     ],
 )
 def test_anything_else_is_no_address(text):

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -26,6 +26,7 @@ class Plain(ServiceConfig):
     password: Secret | None = None
     either: Pair | Named | None = None
     sync: Literal["never", "always"] | Duration = "never"
+    stratum: Literal["auto"] | Annotated[int, Field(ge=1, le=15)] = "auto"
     size: Size = Field(default=1024, ge=512)
     several: tuple[Pair | Named, ...] = ()
     pairs: dict[str, Pair] = {}
@@ -232,6 +233,7 @@ def test_the_text_of_a_secret_is_never_shown(read):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("stratum: 16", "4:14: services.plain.stratum: must be at most 15, not '16'"),
         ("either: {left: 0}", "4:20: services.plain.either.left: must be at least 1, not '0'"),
         ("either: {left: 2, rigth: a}", "4:23: unknown key 'services.plain.either.rigth'; did you mean 'right'?"),
         ("either: {name: n, length: x}", "4:31: services.plain.either.length: must be a whole number, not 'x'"),
@@ -248,10 +250,15 @@ def test_of_a_union_only_the_branch_that_fits_best_is_told(mistakes, text, expec
     assert mistakes(stanza(text)) == [expected]
 
 
-def test_a_value_that_fits_no_branch_is_told_what_the_first_takes(mistakes):
+def test_a_value_that_fits_no_branch_is_told_what_each_takes(mistakes):
     assert mistakes(stanza("sync: nevr")) == [
-        "4:11: services.plain.sync: must be 'never' or 'always', not 'nevr'; did you mean 'never'?"
+        "4:11: services.plain.sync: must be 'never' or 'always'; or a duration is a number and a unit, "
+        "such as 250ms, 30s, 5m, 1h or 4d, not 'nevr'; did you mean 'never'?"
     ]
+    assert mistakes(stanza("stratum: x")) == [
+        "4:14: services.plain.stratum: must be 'auto', or a whole number, not 'x'"
+    ]
+    assert mistakes(stanza("stratum:")) == ["4:13: services.plain.stratum: must be 'auto'; or needs a value"]
 
 
 @pytest.mark.parametrize(
