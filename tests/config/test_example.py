@@ -58,9 +58,18 @@ def test_each_key_that_is_commented_out_can_be_set(block, tmp_path):
     load_text(uncommented(*block), tmp_path)
 
 
-def written(tmp_path):
-    """Return all paths that occur in the example, live or commented out."""
-    return {path for block in [(), *BLOCKS] for path in load_text(uncommented(*block), tmp_path).places}
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """All paths that occur in the example, live or commented out; of a service below its type."""
+    paths = set()
+    for block in [(), *BLOCKS]:
+        loaded = load_text(uncommented(*block), tmp_path_factory.mktemp("example"))
+        for path in loaded.places:
+            names = tuple(key for key in path if isinstance(key, str))
+            paths.add(
+                names if len(path) < 2 or path[0] != "services" else (loaded.file.services[path[1]].type, *names[2:])
+            )
+    return paths
 
 
 def keys_below(model, path=()):
@@ -72,33 +81,20 @@ def keys_below(model, path=()):
 OTHER_FORMS_OF_A_SECRET = {"env", "credential"}  # beside the file that is shown
 
 
-def names_only(path):
-    return tuple(key for key in path if isinstance(key, str))
-
-
-def test_every_key_of_the_file_occurs(tmp_path):
-    occurring = {names_only(path) for path in written(tmp_path)}
-    assert {path for path in keys_below(File) if path[0] != "services"} <= occurring
+def test_every_key_of_the_file_occurs(written):
+    assert {path for path in keys_below(File) if path[0] != "services"} <= written
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_key_of_every_kind_occurs(kind, tmp_path):
-    services = load(EXAMPLE, KINDS).file.services
-    occurring = {names_only(path)[2:] for path in written(tmp_path) if len(path) > 2 and services[path[1]].type == kind}
-    missing = set(keys_below(KINDS[kind])) - set(keys_below(ServiceConfig)) - occurring
+def test_every_key_of_every_kind_occurs(kind, written):
+    assert (kind,) in written
+    own = set(keys_below(KINDS[kind])) - set(keys_below(ServiceConfig))
+    missing = {path for path in own if (kind, *path) not in written}
     assert not {path for path in missing if path[-1] not in OTHER_FORMS_OF_A_SECRET}
-    assert kind in {service.type for service in services.values()}
 
 
-def test_the_keys_of_every_service_occur_once(tmp_path):
-    occurring = {names_only(path)[2:] for path in written(tmp_path) if path[:1] == ("services",)}
-    assert set(keys_below(ServiceConfig)) <= occurring
-
-
-@pytest.mark.parametrize("block", BLOCKS, ids=name)
-def test_a_value_shown_is_the_default_unless_its_comment_names_another(block, tmp_path):
-    if not any("default" in LINES[number] for number in block):
-        assert load_text(uncommented(*block), tmp_path).file == load(EXAMPLE, KINDS).file
+def test_the_keys_of_every_service_occur_with_echo(written):
+    assert {("echo", *path) for path in keys_below(ServiceConfig)} <= written
 
 
 def test_every_address_is_on_loopback_and_needs_no_privilege():
