@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-READY = 30.0
+READY, GRACE = 30.0, 5.0
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -130,15 +130,15 @@ def _last_line(server: Server) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """TERM to the main process; what is left of the family after five seconds is killed, one by one."""
+    """TERM to the main process; what is left of the family after `GRACE` seconds is killed, one by one."""
     family = descendants(process.pid)
     process.terminate()
     try:
-        process.wait(5)
+        process.wait(GRACE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + GRACE
     while (left := [pid for pid in family if _alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.01)
     for pid in left:

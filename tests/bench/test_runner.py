@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench import __main__ as command
-from bench import machine, record, runner
+from bench import machine, record, runner, server
 from bench.obtain import MissingError
 from bench.row import Figure, Row
 from bench.server import Command, RunError, descendants
@@ -36,13 +36,14 @@ def test_every_contender_is_measured_once_a_round_in_turn(work):
     assert list(work.iterdir()) == []
 
 
-def test_the_server_runs_while_it_is_measured_and_is_gone_afterwards():
+def test_the_server_runs_while_it_is_measured_and_is_gone_afterwards(monkeypatch):
+    monkeypatch.setattr(server, "GRACE", 0.05)
     seen = []
 
-    def measure(server):
-        seen.extend(descendants(server.process.pid))
-        assert server.resident() > 0
-        assert server.ready_at >= server.begun
+    def measure(running):
+        seen.extend(descendants(running.process.pid))
+        assert running.resident() > 0
+        assert running.ready_at >= running.begun
         return {"rate": 1.0}
 
     forks = Command(("sh", "-c", "sleep 60 & exec sleep 60"))
