@@ -24,6 +24,7 @@ from multid.net.datagram import DatagramListener
 from multid.net.guard import Guard
 from multid.net.protocol import StreamProtocol
 from multid.net.proxied import ProxiedConnection
+from multid.net.readers import Readers
 from multid.net.seldom import Seldom
 from multid.net.sockets import BindError
 from multid.net.stream import StreamListener
@@ -95,6 +96,7 @@ class NetworkService(Service):
         self._bad_proxies = Seldom()
         self.bindings: dict[Any, Binding] = {}
         self._tls: Any = None
+        self.readers = Readers(name, runtime.reactor)
         self._sweep: Any = None
         self._drained: Deferred[None] | None = None
         self._exhausted = False
@@ -197,6 +199,7 @@ class NetworkService(Service):
     def startService(self) -> None:
         """IService API: take connections on every address that is bound, and try the others again."""
         Service.startService(self)
+        self.readers.startReading()
         self.listen()
         self._schedule_sweep()
 
@@ -217,6 +220,7 @@ class NetworkService(Service):
         await self.drain()
         if self._sweep is not None and self._sweep.active():
             self._sweep.cancel()
+        self.readers.close()
         await self.close()
 
     async def drain(self) -> None:

@@ -185,12 +185,12 @@ class StreamTransport(tcp.Server):
     def startReading(self) -> None:
         """FileDescriptor API."""
         self.reading = True
-        tcp.Server.startReading(self)
+        self.service.readers.add(self)
 
     def stopReading(self) -> None:
         """FileDescriptor API."""
         self.reading = False
-        tcp.Server.stopReading(self)
+        self.service.readers.remove(self)
 
     def _idle(self, now: float) -> None:
         """Let the protocol say goodbye; where it does not end the connection, the next idle period does."""
