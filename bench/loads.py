@@ -40,7 +40,7 @@ def pingpong(server: Server, transport: str, connections: int, size: int, second
         "p50": seen["p50"],
         "p99": seen["p99"],
         "again": seen["again"],
-        "load": done.busy,
+        "load": seen["busy"],
     }
 
 
