@@ -3,9 +3,10 @@
 Start: addresses are bound while twistd still has its privileges, then each service opens what it needs and runs. One
 that cannot is tried again (1 s, doubled to 60 s) while the others run, unless it is `required`: then the process
 ends with 71. Reload (SIGHUP): the new file is read, everything it needs is bound and opened, and only when all of
-that has gone well is it made current; else what was opened is closed and nothing has changed. Reloads that are asked
-for during one are answered together by the next. Stop (SIGTERM): nothing new is accepted, open work is finished up to
-`drain_timeout`; a second signal resets what is left. SIGUSR1 opens log files anew.
+that has gone well is it made current; else what was opened is closed and nothing has changed. Files that a stanza
+names (certificates, users, quotations) are read anew at each reload, also where the stanza stays. Reloads that are
+asked for during one are answered together by the next. Stop (SIGTERM): nothing new is accepted, open work is finished
+up to `drain_timeout`; a second signal resets what is left. SIGUSR1 opens log files anew.
 """
 
 from __future__ import annotations
@@ -235,8 +236,10 @@ class Daemon(MultiService):
         try:
             for name in [*plan.retune, *plan.start]:
                 service = self._candidate(name, services[name], plan)
-                changes.append(await self._prepared(service, services[name]))
+                changes.append(await self._prepared(service, services[name], strict=True))
                 built.append(service)
+            for service in [self.namedServices[name] for name in plan.keep if name in self.namedServices]:
+                changes.append(await self._prepared(service, service.config, strict=False))
         except ServiceError:
             for change in reversed(changes):
                 change.undo()
@@ -249,9 +252,9 @@ class Daemon(MultiService):
         running = self.namedServices.get(name)
         return running if running is not None and name in plan.retune else self._build(name, config)
 
-    async def _prepared(self, service: NetworkService, config: ServiceConfig) -> Change:
+    async def _prepared(self, service: NetworkService, config: ServiceConfig, *, strict: bool) -> Change:
         try:
-            return await service.prepare(config, strict=True)
+            return await service.prepare(config, strict=strict)
         except ServiceError as error:
             raise ServiceError(f"{service.name}: {error}") from error
 

@@ -93,6 +93,22 @@ def test_hup_applies_the_file_and_keeps_connections(tmp_path) -> None:
             socket.create_connection(("127.0.0.1", old), timeout=5)
 
 
+def test_hup_reads_anew_what_a_stanza_names_and_refuses_what_cannot_be_read(tmp_path) -> None:
+    quotes = tmp_path / "quotes"
+    quotes.write_text("old")
+    with Multid(tmp_path, {"services": {"qotd": {"listen": LOOPBACK, "file": str(quotes)}}}) as multid:
+        port = multid.port("qotd")
+        assert ask(port, b"") == b"old\r\n"
+        quotes.write_text("new")
+        multid.send_signal(signal.SIGHUP)
+        multid.wait_for("reloaded: 0 started, 0 changed, 0 stopped, 1 untouched")
+        assert ask(port, b"") == b"new\r\n"
+        quotes.unlink()
+        multid.send_signal(signal.SIGHUP)
+        multid.wait_for(f"reload refused, nothing has changed: qotd: {quotes} cannot be read")
+        assert ask(port, b"") == b"new\r\n"
+
+
 def test_hup_with_a_bad_file_or_a_taken_port_changes_nothing(tmp_path, taken) -> None:
     good = {"services": {"echo": {"listen": LOOPBACK}}}
     with Multid(tmp_path, good) as multid:

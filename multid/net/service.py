@@ -173,6 +173,8 @@ class NetworkService(Service):
         return added
 
     def _commit(self, config: Any, added: dict[Any, Binding]) -> None:
+        if config == self.config and not added and self.bindings:
+            return
         self.config = config
         self.admission.retune(config.limits, Access(config.allow, config.deny))
         self.guard = self._guard()
