@@ -17,6 +17,18 @@ settings.register_profile("multid", deadline=None)  # a busy machine is no defec
 settings.load_profile("multid")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("campaigns")
+    group.addoption("--campaign", choices=["short", "long"], help="run the campaigns, and how long")
+    group.addoption("--seed", type=int, help="replay a campaign with the seed that it printed")
+    group.addoption("--broken", help="run the campaigns against a build broken so (tests/campaigns/broken/)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.campaign:
+        config.option.markexpr = "campaign"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where everything is installed (CI), a test that is skipped has failed."""
