@@ -2,11 +2,11 @@
 
 Start: addresses are bound while twistd still has its privileges, then each service opens what it needs and runs. One
 that cannot is tried again (1 s, doubled to 60 s) while the others run, unless it is `required`: then the process
-ends with 71. Reload (SIGHUP): the new file is read, everything it needs is bound and opened, and only when all of
-that has gone well is it made current; else what was opened is closed and nothing has changed. Files that a stanza
-names (certificates, users, quotations) are read anew at each reload, also where the stanza stays. Reloads that are
-asked for during one are answered together by the next. Stop (SIGTERM): nothing new is accepted, open work is finished
-up to `drain_timeout`; a second signal resets what is left. SIGUSR1 opens log files anew.
+ends with 71. When every one has been tried the service manager is told READY. Reload (SIGHUP, or over the admin
+socket): the new file is read, everything it needs is bound and opened, and only when all of that has gone well is it
+made current; else what was opened is closed and nothing has changed. Files that a stanza names (certificates, users,
+quotations) are read anew at each reload, also where the stanza stays. Stop (SIGTERM): nothing new is accepted, open
+work is finished up to `drain_timeout`; a second signal resets what is left. SIGUSR1 opens log files anew.
 """
 
 from __future__ import annotations
@@ -16,36 +16,41 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 
-from multid.config.problems import ConfigErrors
+from multid.config.problems import ConfigErrors, Problem
+from multid.log.journal import complain
 from multid.net.descriptors import Descriptors
 from multid.net.service import FIRST_RETRY, LAST_RETRY, NetworkService
-from multid.net.sockets import BindError, SocketStore
-from multid.reload import Plan, enabled, plan_reload
+from multid.net.sockets import BindError
+from multid.reload import Plan, differences, enabled, plan_reload
+from multid.reloads import Reloaded, Reloads
 from multid.service import Change, Runtime, ServiceError, ServiceKind
+from multid.signals import Signals
+from multid.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from multid.config.load import Loaded
     from multid.config.model import ServiceConfig
-
-EX_OSERR = 71
+    from multid.log.logbook import Logbook
+    from multid.net.sockets import SocketStore
+    from multid.notify import ServiceManager
 
 
 class CannotStart(SystemExit):
     """The system does not give what a required service needs: one line on stderr, exit status 71, no traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(EX_OSERR)
+        super().__init__(os.EX_OSERR)
         self.message = message
-        if sys.__stderr__ is not None:
-            sys.__stderr__.write(f"multid: {message}\n")
+        complain(f"multid: {message}", os.environ)
 
     def __str__(self) -> str:
         """Return what twistd tells the terminal when it has daemonized."""
@@ -63,41 +68,47 @@ class Waiting:
     retry: Any = None
 
 
-@dataclass(frozen=True)
-class Reloaded:
-    """How a reload went: what it changed, or why nothing has changed."""
-
-    plan: Plan
-    errors: tuple[str, ...] = ()
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the old configuration stays."""
-        return bool(self.errors)
-
-
 class Daemon(MultiService):
     """Every service of one file; `read` reads the file again, raising ConfigErrors."""
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, kinds: Mapping[str, ServiceKind], loaded: Loaded, read: Callable[[], Loaded]
+        self,
+        reactor: Any,
+        kinds: Mapping[str, ServiceKind],
+        loaded: Loaded,
+        read: Callable[[], Loaded],
+        *,
+        sockets: SocketStore,
+        manager: ServiceManager,
+        logbook: Logbook,
     ) -> None:
         MultiService.__init__(self)
         self.reactor = reactor
         self.kinds = kinds
         self.loaded = loaded
         self.read = read
-        self.runtime = Runtime(reactor, SocketStore(), Descriptors(), loaded.file.state_dir)
+        self.manager = manager
+        self.logbook = logbook
+        self.runtime = Runtime(reactor, sockets, Descriptors(), loaded.file.state_dir)
         self.waiting: dict[str, Waiting] = {}
         self.draining: list[NetworkService] = []
         self.started_at = time.time()
-        self.last_reload: Reloaded | None = None
-        self.last_reload_success = self.started_at
-        self._asked: list[Deferred[Reloaded]] = []
-        self._reloading = False
-        self._signals: dict[int, Any] = {}
+        self.is_ready = False
+        self.reloads = Reloads(self._reload)
+        self._watch = Watch(self)
+        self._changing = DeferredLock()
+        """Held by whatever prepares and commits: a reload, or a service that is tried again."""
+        self._signals = Signals(reactor)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """IService API: twistd asks its application for the log observer."""
+        if self.logbook.form == "none":
+            globalLogPublisher.addObserver(self.logbook)
+        else:
+            parent.setComponent(ILogObserver, self.logbook)
+        MultiService.setServiceParent(self, parent)
 
     # Start
 
@@ -116,7 +127,7 @@ class Daemon(MultiService):
         """IService API: begin; services come up as what they need has been opened."""
         MultiService.startService(self)
         self.log.info("configuration: {path}", path=str(self.loaded.path))
-        self._install_signals()
+        self._signals.install({signal.SIGHUP: self.reload, signal.SIGUSR1: self.reopen})
         Deferred.fromCoroutine(self._begin()).addErrback(self._broken)
 
     async def _begin(self) -> None:
@@ -135,9 +146,21 @@ class Daemon(MultiService):
                     return
                 self._wait(Waiting(service, config, str(error)))
             else:
+                if not self.running:
+                    change.undo()
+                    return
                 self._run(service, change)
         for name in enabled(self.loaded.file.services):
             self._tell(name)
+        self._ready()
+
+    def _ready(self) -> None:
+        for name in self.runtime.sockets.release():
+            self.log.warn("the service manager passed a socket named {name}: no service listens on it", name=name)
+        self.is_ready = True
+        self.manager.ready(self.summary())
+        self._watch.start()
+        self.reloads.open()
 
     def _build(self, name: str, config: ServiceConfig) -> NetworkService:
         return self.kinds[config.type].build(name, config, self.runtime)
@@ -160,19 +183,21 @@ class Daemon(MultiService):
         Deferred.fromCoroutine(self._retry(waiting)).addErrback(self._broken)
 
     async def _retry(self, waiting: Waiting) -> None:
-        try:
-            change = await waiting.service.prepare(waiting.config, strict=False)
-        except ServiceError as error:
-            delay = min(waiting.delay * 2, LAST_RETRY)
-            if self.waiting.get(waiting.service.name) is waiting:
+        async with self._changing:
+            if self.waiting.get(waiting.service.name) is not waiting:
+                return
+            try:
+                change = await waiting.service.prepare(waiting.config, strict=False)
+            except ServiceError as error:
+                delay = min(waiting.delay * 2, LAST_RETRY)
                 self._wait(Waiting(waiting.service, waiting.config, str(error), delay))
-            return
-        if self.waiting.get(waiting.service.name) is not waiting or not self.running:
-            change.undo()
-            return
-        del self.waiting[waiting.service.name]
-        self._run(waiting.service, change)
-        self._tell(waiting.service.name)
+                return
+            if not self.running:
+                change.undo()
+                return
+            del self.waiting[waiting.service.name]
+            self._run(waiting.service, change)
+            self._tell(waiting.service.name)
 
     def _tell(self, name: str) -> None:
         """Log one line of a service: its name, type, state and addresses."""
@@ -189,33 +214,32 @@ class Daemon(MultiService):
 
     # Reload
 
-    def reload(self) -> Deferred[Reloaded]:
+    def reload(self, *, dry_run: bool = False) -> Deferred[Reloaded]:
         """Apply the file anew; fires when it is current, or with the reasons why nothing has changed."""
-        answer: Deferred[Reloaded] = Deferred()
-        self._asked.append(answer)
-        if not self._reloading:
-            self._reloading = True
-            Deferred.fromCoroutine(self._reload_all()).addErrback(self._broken)
-        return answer
+        return self.reloads.ask(dry_run=dry_run)
 
-    async def _reload_all(self) -> None:
+    async def _reload(self, dry_run: bool) -> Reloaded:
+        if not self.running:
+            raise ConfigErrors([Problem(self.loaded.place(), "the daemon is ending")])
+        if dry_run:
+            async with self._changing:
+                return await self._apply(self.read(), dry_run=True)
+        self.manager.reloading()
         try:
-            while self._asked:
-                asked, self._asked = self._asked, []
-                self.last_reload = await self._reload()
-                for answer in asked:
-                    answer.callback(self.last_reload)
+            async with self._changing:
+                reloaded = await self._apply(self.read())
+        except ConfigErrors as errors:
+            self.log.error("reload refused, nothing has changed: {why}", why=_headlines(errors))
+            raise
         finally:
-            self._reloading = False
+            self.manager.ready(self.summary())
+        self._tell_reloaded(reloaded)
+        return reloaded
 
-    async def _reload(self) -> Reloaded:
-        try:
-            loaded = self.read()
-            plan = await self.apply(loaded)
-        except (ConfigErrors, ServiceError) as error:
-            self.log.error("reload refused, nothing has changed: {why}", why=str(error))
-            return Reloaded(Plan(), tuple(str(error).splitlines()))
-        self.last_reload_success = time.time()
+    def _tell_reloaded(self, reloaded: Reloaded) -> None:
+        plan = reloaded.plan
+        for difference in reloaded.differences:
+            self.log.info("reload: {difference}", difference=str(difference))
         for name in [*plan.start, *plan.retune]:
             self._tell(name)
         self.log.info(
@@ -225,49 +249,59 @@ class Daemon(MultiService):
             stopped=len(plan.stop),
             kept=len(plan.keep),
         )
-        return Reloaded(plan)
 
-    async def apply(self, loaded: Loaded) -> Plan:
-        """Make a configuration current, or raise ServiceError with everything as it was."""
+    async def _apply(self, loaded: Loaded, *, dry_run: bool = False) -> Reloaded:
+        """Make a configuration current, or raise ConfigErrors with everything as it was; so does a dry run."""
+        self._fixed(loaded)
         plan = plan_reload(self.loaded.file.services, loaded.file.services)
-        services = loaded.file.services
-        changes: list[Change] = []
-        built: list[NetworkService] = []
+        changed = differences(self.loaded, loaded, plan)
+        prepared: list[tuple[NetworkService, Change]] = []
         try:
-            for name in [*plan.retune, *plan.start]:
-                service = self._candidate(name, services[name], plan)
-                changes.append(await self._prepared(service, services[name], strict=True))
-                built.append(service)
-            for service in [self.namedServices[name] for name in plan.keep if name in self.namedServices]:
-                changes.append(await self._prepared(service, service.config, strict=False))
-        except ServiceError:
-            for change in reversed(changes):
-                change.undo()
-            self._keep_sockets(self.loaded)
+            for name in [*plan.retune, *plan.start, *plan.keep]:
+                if name not in plan.keep or name in self.namedServices:
+                    prepared.append(await self._prepared(name, loaded, plan))
+            if not self.running:
+                raise ConfigErrors([Problem(loaded.place(), "the daemon is ending")])
+        except BaseException:
+            self._undo(prepared)
             raise
-        self._commit(loaded, plan, changes, built)
-        return plan
+        if dry_run:
+            self._undo(prepared)
+            return Reloaded(plan, changed, dry_run=True, generation=self.reloads.generation)
+        self._commit(loaded, plan, prepared)
+        return Reloaded(plan, changed, generation=self.reloads.succeeded())
 
-    def _candidate(self, name: str, config: ServiceConfig, plan: Plan) -> NetworkService:
-        running = self.namedServices.get(name)
-        return running if running is not None and name in plan.retune else self._build(name, config)
+    def _fixed(self, loaded: Loaded) -> None:
+        """Refuse what cannot change while the daemon runs."""
+        if loaded.file.state_dir != self.loaded.file.state_dir:
+            message = f"state_dir cannot change while the daemon runs (it is {self.loaded.file.state_dir}): restart it"
+            raise ConfigErrors([Problem(loaded.place("state_dir"), message)])
 
-    async def _prepared(self, service: NetworkService, config: ServiceConfig, *, strict: bool) -> Change:
+    async def _prepared(self, name: str, loaded: Loaded, plan: Plan) -> tuple[NetworkService, Change]:
+        config = loaded.file.services[name]
+        stays = name not in plan.start and name in self.namedServices
+        service = self.namedServices[name] if stays else self._build(name, config)
         try:
-            return await service.prepare(config, strict=strict)
+            return service, await service.prepare(config, strict=name not in plan.keep)
         except ServiceError as error:
-            raise ServiceError(f"{service.name}: {error}") from error
+            raise ConfigErrors([Problem(_place(loaded, name, error), f"{name}: {error}")]) from error
 
-    def _commit(self, loaded: Loaded, plan: Plan, changes: list[Change], services: list[NetworkService]) -> None:
+    def _undo(self, prepared: list[tuple[NetworkService, Change]]) -> None:
+        for _, change in reversed(prepared):
+            change.undo()
+        self._keep_sockets(self.loaded)
+
+    def _commit(self, loaded: Loaded, plan: Plan, prepared: list[tuple[NetworkService, Change]]) -> None:
         self.loaded = loaded
+        self.logbook.levels.default = loaded.file.log.level
         for name in [*plan.stop, *plan.retune]:
             self._forget_waiting(name)
         for name in plan.stop:
             if name in self.namedServices:
                 self._retire(self.namedServices[name])
-        for change in changes:
+        for _, change in prepared:
             change.commit()
-        for service in services:
+        for service, _ in prepared:
             if service.parent is None:
                 service.setServiceParent(self)
             else:
@@ -282,8 +316,7 @@ class Daemon(MultiService):
     def _retire(self, service: NetworkService) -> None:
         """Stop a service that the file names no more; its connections may finish until `drain_timeout`."""
         self.draining.append(service)
-        stopped = Deferred.fromCoroutine(self._drain(service))
-        stopped.addErrback(self._broken)
+        Deferred.fromCoroutine(self._drain(service)).addErrback(self._broken)
 
     async def _drain(self, service: NetworkService) -> None:
         deadline = self.reactor.callLater(self.loaded.file.drain_timeout, service.abort)
@@ -303,11 +336,11 @@ class Daemon(MultiService):
     def stopService(self) -> Deferred[Any]:
         """IService API: finish open work, up to `drain_timeout` or a second signal."""
         self.running = 0
+        self.manager.stopping()
+        self._watch.stop()
         for name in list(self.waiting):
             self._forget_waiting(name)
-        self._restore_signals()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.reactor.callFromThread(self._abort))
+        self._signals.end(self._abort)
         deadline = self.reactor.callLater(self.loaded.file.drain_timeout, self._abort)
         stopping = [Deferred.fromCoroutine(_stopped(service)) for service in self]
         done: Deferred[Any] = DeferredList(stopping, consumeErrors=True)
@@ -317,31 +350,46 @@ class Daemon(MultiService):
         for service in [*self, *self.draining]:
             service.abort()
 
-    # Signals and failures
-
-    def _install_signals(self) -> None:
-        for number, action in ((signal.SIGHUP, self._hang_up), (signal.SIGUSR1, self._reopen)):
-            self._signals[number] = signal.getsignal(number)
-            signal.signal(number, self._later(action, self._signals[number]))
-
-    def _later(self, action: Callable[[], None], before: Any) -> Callable[..., None]:
-        def on_signal(number: int, frame: Any) -> None:
-            if callable(before):
-                before(number, frame)
-            self.reactor.callFromThread(action)
-
-        return on_signal
-
-    def _restore_signals(self) -> None:
-        for number in self._signals:
-            signal.signal(number, signal.SIG_IGN)
-
-    def _hang_up(self) -> None:
-        self.reload()
-
-    def _reopen(self) -> None:
+    def reopen(self) -> None:
+        """Open log files anew."""
+        self.logbook.reopen()
         for service in self:
             service.reopen()
+
+    # What an operator sees
+
+    def summary(self) -> str:
+        """Return the state of all services in one line: those that are up, then each that is not and why."""
+        up, others = [], []
+        for status in self.statuses():
+            if status["state"] == "up":
+                up.append(status["name"])
+            elif status["state"] != "disabled":
+                others.append(f"{status['name']} {status['state']}{_why(status)}")
+        parts = [f"{', '.join(up)} up"] * bool(up) + others
+        return f"{'; '.join(parts) or 'no services'}; {self._connections()} connections"
+
+    def _connections(self) -> int:
+        return sum(service.counters.connections for service in [*self, *self.draining])
+
+    def faults(self) -> list[str]:
+        """Return what is wrong that only a new process can put right."""
+        return [f"{service.name}: {service.fault()}" for service in self if service.fault()]
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Return the status of every service of the file, in its order, and then of those that are finishing."""
+        services = [self._status(name, config) for name, config in self.loaded.file.services.items()]
+        return services + [service.status() for service in self.draining]
+
+    def _status(self, name: str, config: ServiceConfig) -> dict[str, Any]:
+        if name in self.waiting:
+            return _down(self.waiting[name].service, config, self.waiting[name].problem)
+        if name in self.namedServices:
+            status: dict[str, Any] = self.namedServices[name].status()
+            return status
+        state = "starting" if config.enabled else "disabled"
+        listen = [{"address": str(address), "problem": ""} for address in config.listen]
+        return {"name": name, "type": config.type, "state": state, "listen": listen, "counters": {}, "details": {}}
 
     def _broken(self, failure: Any) -> None:
         self.log.failure("a defect in multid; please report it", failure=failure)
@@ -349,8 +397,30 @@ class Daemon(MultiService):
     def _exit(self, message: str) -> None:
         """Stop a daemon that has begun to start, with 71; twistd, which would end with 0, cleans up first."""
         self.log.critical("{message}", message=message)
-        atexit.register(_leave, EX_OSERR)
+        atexit.register(_leave, os.EX_OSERR)
         self.reactor.stop()
+
+
+def _place(loaded: Loaded, name: str, error: ServiceError) -> Any:
+    """Return where the address stands that cannot be bound, or the stanza."""
+    if isinstance(error, BindError):
+        listen = loaded.file.services[name].listen
+        return loaded.place("services", name, "listen", listen.index(error.address))
+    return loaded.place("services", name)
+
+
+def _headlines(errors: ConfigErrors) -> str:
+    return "; ".join(problem.headline for problem in errors.problems)
+
+
+def _down(service: NetworkService, config: ServiceConfig, problem: str) -> dict[str, Any]:
+    listen = [{"address": str(address), "problem": problem} for address in config.listen]
+    return {**service.status(), "state": "down", "listen": listen}
+
+
+def _why(status: dict[str, Any]) -> str:
+    problems: Iterable[str] = dict.fromkeys(one["problem"] for one in status["listen"] if one["problem"])
+    return f" ({', '.join(problems)})" if problems else ""
 
 
 async def _stopped(service: NetworkService) -> None:

@@ -5,7 +5,6 @@ without a traceback. Nothing is opened, bound or started until the service is.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from twisted.python import usage
 from multid.config.find import find_config
 from multid.config.load import Loaded, load
 from multid.config.problems import ConfigErrors
-from multid.daemon import Daemon
+from multid.daemon import CannotStart, Daemon
 from multid.kinds import discover
-
-EX_CONFIG = 78
+from multid.log.journal import complain
+from multid.log.logbook import Logbook, open_logbook
+from multid.net.sockets import SocketStore
+from multid.notify import ServiceManager, inherited
 
 
 class Options(usage.Options):
@@ -37,8 +38,8 @@ class Options(usage.Options):
             self.path = find_config(self["config"], os.environ, Path.cwd())
             self.loaded = self.read()
         except ConfigErrors as errors:
-            sys.stderr.write(f"{errors}\n")
-            raise SystemExit(EX_CONFIG) from None
+            complain(str(errors), os.environ)
+            raise SystemExit(os.EX_CONFIG) from None
 
     def read(self) -> Loaded:
         """Read the file as it is now; raise ConfigErrors with every mistake."""
@@ -50,4 +51,21 @@ def makeService(options: Options, reactor: Any = None) -> Daemon:
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415, TID251
     reactor.seconds = time.monotonic  # a clock that is set must neither fire nor hold up any timeout
-    return Daemon(reactor, options.kinds, options.loaded, options.read)
+    manager = ServiceManager(os.environ)
+    return Daemon(
+        reactor,
+        options.kinds,
+        options.loaded,
+        options.read,
+        sockets=SocketStore(inherited(os.environ), manager),
+        manager=manager,
+        logbook=_logbook(options),
+    )
+
+
+def _logbook(options: Options) -> Logbook:
+    log = options.loaded.file.log
+    try:
+        return open_logbook(log.format, log.level, options.parent or {}, os.environ)
+    except OSError as error:
+        raise CannotStart(f"the log: {error.strerror or error}") from None

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,14 @@ def environment() -> dict[str, str]:
 class Multid:
     """A running daemon in a folder of its own; `wait_for` reads its log until a line matches."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], *arguments: str, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        *arguments: str,
+        prefix: tuple[str, ...] = (),
+        pass_fds: Collection[int] = (),
+    ) -> None:
         self.folder = folder
         self.file = folder / "multid.yaml"
         self.configure(config)
@@ -38,6 +46,7 @@ class Multid:
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
         )
 
     def configure(self, config: dict[str, Any]) -> None:

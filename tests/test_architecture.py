@@ -19,8 +19,10 @@ FLOORS = [
     {"service"},
     {"net", "lines", "mail", "clock"},
     {"services"},
-    {"kinds", "reload", "notify"},
-    {"daemon", "admin", "log"},
+    {"kinds", "reload", "notify", "signals", "log"},
+    {"reloads", "watch"},
+    {"daemon"},
+    {"admin"},
     {"tap", "cli"},
 ]
 """Lower floors know nothing of higher ones; parts of one floor do not know each other."""

@@ -105,7 +105,7 @@ def test_hup_reads_anew_what_a_stanza_names_and_refuses_what_cannot_be_read(tmp_
         assert ask(port, b"") == b"new\r\n"
         quotes.unlink()
         multid.send_signal(signal.SIGHUP)
-        multid.wait_for(f"reload refused, nothing has changed: qotd: {quotes} cannot be read")
+        multid.wait_for(rf"reload refused, nothing has changed: \S+: error: qotd: {quotes} cannot be read")
         assert ask(port, b"") == b"new\r\n"
 
 
@@ -119,7 +119,8 @@ def test_hup_with_a_bad_file_or_a_taken_port_changes_nothing(tmp_path, taken) ->
         taken_address = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
         multid.configure({"services": {"time": {"listen": LOOPBACK}, "echo": {"listen": [LOOPBACK, taken_address]}}})
         multid.send_signal(signal.SIGHUP)
-        multid.wait_for(f"reload refused, nothing has changed: echo: cannot listen on {taken_address}")
+        refused = "reload refused, nothing has changed: "
+        multid.wait_for(rf"{refused}\S+multid.yaml:\d+:7: error: echo: cannot listen on {taken_address}: in use by ")
         assert ask(port, b"as before") == b"as before"
         assert "Traceback" not in multid.log
 

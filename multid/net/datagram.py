@@ -77,6 +77,8 @@ class DatagramListener(FileDescriptor):
             service.guard.count(guard.DESTINATION)
             return
         host, port = unmapped(name[0]), name[1]
+        if service.followers:
+            service.tell("datagram", Peer(host, port), received_bytes=len(data))
         reason = service.guard.refuses(host, port, data, now)
         if reason is not None and not (reason == guard.RATE and service.tells_rate and service.guard.tells(now)):
             return

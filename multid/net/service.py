@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,10 @@ DATAGRAM_RATE = 20.0
 
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds between tries to bind an address: doubled from the first to the last."""
+
+
+Follower = Callable[[str, Mapping[str, Any]], None]
+"""Is called with an event's name and its plain values."""
 
 
 @dataclass
@@ -95,6 +100,9 @@ class NetworkService(Service):
         self._proxies = _proxies(config)
         self._bad_proxies = Seldom()
         self.bindings: dict[Any, Binding] = {}
+        self.followers: list[Follower] = []
+        """Whoever wants to see each event of the service; see `tell`."""
+        self.is_paused = False
         self._tls: Any = None
         self.readers = Readers(name, runtime.reactor)
         self._sweep: Any = None
@@ -132,6 +140,14 @@ class NetworkService(Service):
 
     def reopen(self) -> None:
         """Open files anew that somebody may have moved away (SIGUSR1)."""
+
+    def rotate(self) -> list[str]:
+        """Begin new files now; return the names of the old ones."""
+        return []
+
+    def fault(self) -> str:
+        """Return what is wrong that only a new process can put right, such as a thread that has died; or nothing."""
+        return ""
 
     # A configuration, the first or another
 
@@ -236,6 +252,20 @@ class NetworkService(Service):
             self._drained = Deferred()
             await self._drained
 
+    def pause(self) -> None:
+        """Accept and receive nothing until `resume`: clients wait with the kernel, open connections go on."""
+        self.is_paused = True
+        for binding in self.bindings.values():
+            if binding.listener is not None:
+                binding.listener.stop()
+
+    def resume(self) -> None:
+        """Accept and receive again."""
+        self.is_paused = False
+        for binding in self.bindings.values():
+            if binding.listener is not None:
+                binding.listener.start()
+
     def abort(self) -> None:
         """Reset every connection that is left."""
         for transport in list(self.connections):
@@ -254,7 +284,8 @@ class NetworkService(Service):
         binding.problem = ""
         kind = DatagramListener if address.is_datagram else StreamListener
         binding.listener = kind(address, sock, self)
-        binding.listener.start()
+        if not self.is_paused:
+            binding.listener.start()
 
     def _retry(self, binding: Binding) -> None:
         self.log.warn(
@@ -310,6 +341,8 @@ class NetworkService(Service):
         protocol = self.connected(peer)
         transport = StreamTransport(sock, protocol, peer, self)
         self.connections.add(transport)
+        if self.followers:
+            self.tell("connected", peer)
         transport.startReading()
         if address.transport == "ssl":
             transport.startTLS(self._tls)
@@ -321,6 +354,8 @@ class NetworkService(Service):
         self.counters.rejected[reason] += 1
         sock.close()
         self.runtime.descriptors.give_back()
+        if self.followers:
+            self.tell("refused", peer, reason=reason)
         if self.config.record:
             self._record(peer, time.time(), 0.0, (0, 0), f"refused: {reason}")
 
@@ -330,13 +365,27 @@ class NetworkService(Service):
         self.counters.connections -= 1
         self.admission.leave(transport.peer)
         self.runtime.descriptors.give_back()
+        duration = self.runtime.reactor.seconds() - transport.began
+        octets = (transport.received_bytes, transport.sent_bytes)
+        if self.followers:
+            self.tell(
+                "closed",
+                transport.peer,
+                end=transport.end,
+                seconds=round(duration, 3),
+                received_bytes=octets[0],
+                sent_bytes=octets[1],
+            )
         if transport.recorded:
-            duration = self.runtime.reactor.seconds() - transport.began
-            octets = (transport.received_bytes, transport.sent_bytes)
             self._record(transport.peer, transport.started, duration, octets, transport.end)
         if self._drained is not None and not self.connections:
             drained, self._drained = self._drained, None
             drained.callback(None)
+
+    def tell(self, event: str, peer: Peer | str, **values: Any) -> None:
+        """Show an event to whoever follows the service; ask `followers` first where events are many."""
+        for follower in self.followers:
+            follower(event, {"peer": str(peer), **values})
 
     def _record(self, peer: Peer, start: float, duration: float, octets: tuple[int, int], end: str) -> None:
         self.log.info(
@@ -409,9 +458,11 @@ class NetworkService(Service):
 
     @property
     def state(self) -> str:
-        """`up`, `degraded` (some addresses), `down` (none), `draining` or `stopped`."""
+        """`up`, `degraded` (some addresses), `down` (none), `paused`, `draining` or `stopped`."""
         if not self.running:
             return "draining" if self.connections else "stopped"
+        if self.is_paused:
+            return "paused"
         problems = sum(bool(binding.problem) for binding in self.bindings.values())
         if not problems:
             return "up"

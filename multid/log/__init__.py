@@ -1,0 +1,1 @@
+"""The daemon's own log: which events are written, how, and where to."""
