@@ -12,18 +12,18 @@ import codecs
 import re
 from collections.abc import Callable
 
-_CONTROLS = bytes([*range(32), 127])
-_ALLOWED = bytes(octet for octet in range(256) if octet not in _CONTROLS and octet != 0x5C)
+CONTROLS = bytes([*range(32), 127])
+_ALLOWED = bytes(octet for octet in range(256) if octet not in CONTROLS and octet != 0x5C)
 _ALLOWED_AND_LF = _ALLOWED + b"\n"
 _EACH = [bytes((octet,)) if octet < 128 and octet in _ALLOWED else b"\\x%02x" % octet for octet in range(256)]
 _EACH[0x5C] = b"\\\\"
 
 _BIDI_AND_SEPARATORS = "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _INVALID = "\udc80-\udcff"  # as `surrogateescape` gives them
-_BEYOND_ASCII = re.compile(f"[\x80-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
+BEYOND_ASCII = re.compile(f"[\x80-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
 _ALL = re.compile(f"[\\\\\x00-\x1f\x7f-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
 _ALL_BUT_LF = re.compile(f"[\\\\\x00-\x09\x0b-\x1f\x7f-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
-_LEADS = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")  # how all in _BEYOND_ASCII begins that is valid UTF-8
+_LEADS = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")  # how all in BEYOND_ASCII begins that is valid UTF-8
 
 _ESCAPED = re.compile(rb"\\(?:(\\)|x([0-9a-fA-F]{2})|\([a-z]+\))")
 
@@ -96,7 +96,7 @@ def _escape_beyond_ascii(data: bytes) -> bytes:
     else:
         if not any(lead in data for lead in _LEADS):
             return data
-    return _BEYOND_ASCII.sub(_hex("utf-8"), text).encode()
+    return BEYOND_ASCII.sub(_hex("utf-8"), text).encode()
 
 
 def _escape_other(data: bytes, charset: str, unsafe: re.Pattern[str]) -> bytes:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from multid.lines.format import Format
 from multid.lines.logfile import LogFile
 from multid.lines.path import PathTemplate
 from multid.lines.rotation import Rotation, put_away, tidy
@@ -36,7 +37,7 @@ class FileOptions:
     """What an operator says of a file output."""
 
     path: PathTemplate
-    format: str = "text"
+    format: Format = "text"
     mode: int = 0o640
     rotation: Rotation = field(default_factory=Rotation)
     sync: Sync = "never"

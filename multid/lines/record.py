@@ -5,14 +5,14 @@ many lines is what makes the logger fast. A `Record` is one line of it, for outp
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from multid.lines.escape import escape, escape_lines, mark
 from multid.lines.ledger import Ledger
-from multid.lines.splitter import Lines
+from multid.lines.splitter import Lines, pack
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,24 @@ class Record:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def host(self) -> str:
+        """What the line calls its host, else the peer's address."""
+        return str(self.fields.get("host") or self.source.host)
+
+    @property
     def text(self) -> bytes:
         """The line escaped, with its mark."""
         text = escape(self.line, self.source.charset)
         return text + mark(self.mark) if self.mark else text
 
 
-class Batch:
-    """Lines of one source, received together at `time` (seconds since 1970), counted in `ledger` until settled."""
+class Received:
+    """Lines of one source, received together at `time` (seconds since 1970), and what outputs make of them, once."""
 
-    def __init__(self, when: float, source: Source, lines: Lines, ledger: Ledger, outputs: int = 1) -> None:
+    def __init__(self, when: float, source: Source, lines: Lines) -> None:
         self.time = when
         self.source = source
         self.lines = lines
-        self._ledger = ledger
-        self._outputs = outputs
-        self._lost = ("", 0, 0)
-        ledger.pending.add(self)
-
-    @property
-    def octets(self) -> int:
-        """Octets that the lines took of what was received."""
-        return self.lines.octets
 
     @cached_property
     def count(self) -> int:
@@ -78,12 +74,41 @@ class Batch:
     @cached_property
     def records(self) -> list[Record]:
         """The lines one by one, parsed as the source says."""
-        return list(self._records())
+        parse, marked = self.source.parse, self.lines.mark
+        if parse is None:
+            return [Record(self.time, self.source, line, marked) for line in self.lines]
+        return [Record(self.time, self.source, line, marked, parse(line)) for line in self.lines]
 
-    def _records(self) -> Iterator[Record]:
-        parse = self.source.parse
-        for line in self.lines:
-            yield Record(self.time, self.source, line, self.lines.mark, parse(line) if parse else {})
+    def by_host(self) -> list[tuple[str, "Received"]]:
+        """Return the lines of each host they name, else of the peer's address."""
+        groups: dict[str, list[Record]] = {}
+        for record in self.records:
+            groups.setdefault(record.host, []).append(record)
+        if len(groups) == 1:
+            return [(next(iter(groups)), self)]
+        return [(host, self._some(records)) for host, records in groups.items()]
+
+    def _some(self, records: list[Record]) -> "Received":
+        lines = [record.line for record in records]
+        some = Received(self.time, self.source, pack(lines, sum(map(len, lines)), self.lines.mark))
+        some.records = records
+        return some
+
+
+class Batch(Received):
+    """What was received, on its way to a number of outputs: pending in a ledger until each of them has settled it."""
+
+    def __init__(self, when: float, source: Source, lines: Lines, ledger: Ledger, outputs: int = 1) -> None:
+        super().__init__(when, source, lines)
+        self._ledger = ledger
+        self._outputs = outputs
+        self._lost = ("", 0, 0)
+        ledger.pending.add(self)
+
+    @property
+    def octets(self) -> int:
+        """Octets that the lines took of what was received."""
+        return self.lines.octets
 
     def settle(self, reason: str = "", lines: int = 0, octets: int = 0) -> None:
         """Say that one output is done with the batch, and what it had to drop of it."""

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from multid.config.model import Duration, Model, ServiceConfig, Size
 from multid.lines.escape import check_charset
+from multid.lines.format import Format
 from multid.lines.ledger import Ledger
 from multid.lines.logfiles import FileOptions
 from multid.lines.memory import keep_freed_memory
@@ -83,7 +84,7 @@ class FileOutput(Model):
     file: str = Field(
         description="path; it may hold {service}, {peer}, {host} and strftime fields, and stays below its fixed part"
     )
-    format: Literal["text", "raw"] = Field(default="text", description="what a record looks like")
+    format: Format = Field(default="text", description="what a record looks like")
     mode: Mode = Field(default=0o640, description="permissions of a new file, whatever the umask")
     rotate: Rotate | None = Field(default=None, description="when it is put away; never if absent")
     sync: Literal["never", "always"] | Duration = Field(
