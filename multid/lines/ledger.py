@@ -90,3 +90,41 @@ class Ledger:
                 "pending": self.pending_octets,
             },
         }
+
+
+class Accounts:
+    """The ledgers of a service: one for each connection, one for all datagrams, and the sum of those closed."""
+
+    def __init__(self) -> None:
+        self.datagrams = Ledger()
+        self.probes = 0  # connections that sent nothing, as health checks do
+        self._open: set[Ledger] = set()
+        self._closed: list[Ledger] = []  # of connections that have ended, with lines pending
+        self._past = Ledger()
+
+    def open(self) -> Ledger:
+        """Return the ledger of a new connection."""
+        ledger = Ledger()
+        self._open.add(ledger)
+        return ledger
+
+    def close(self, ledger: Ledger) -> None:
+        """The connection has ended; its ledger is added to those of the past as soon as nothing in it is pending."""
+        self.probes += not ledger.received_octets
+        self._open.remove(ledger)
+        self._closed.append(ledger)
+        self._settle()
+
+    def total(self) -> Ledger:
+        """Return the sum of all of them."""
+        self._settle()
+        total = Ledger()
+        for ledger in (self._past, self.datagrams, *self._open, *self._closed):
+            total.add(ledger)
+        return total
+
+    def _settle(self) -> None:
+        for ledger in self._closed:
+            if not ledger.pending:
+                self._past.add(ledger)
+        self._closed = [ledger for ledger in self._closed if ledger.pending]

@@ -1,7 +1,7 @@
 """When a file is put away, under which name, and what becomes of it. No Twisted; `tidy` may run in any thread.
 
-A file `lines.log` is put away as `lines.log-20261120T112233Z`, the moment in UTC at which it was; a second one in the
-same second gets `.1` behind it, so names in order are files in order. Periods are those of UTC, as are the times in
+A file `lines.log` is put away as `lines.log-20261120T112233.123Z`, the moment in UTC at which it was, or the next one
+that is free, so names in order are files in order. Periods are those of UTC, as are the times in
 the records. Compression writes beside the file, makes that durable, and only then takes the place of the original, so
 that a crash at any moment leaves every line in at least one whole file; what it leaves half done is done again.
 """
@@ -26,7 +26,7 @@ _MONDAY = 4 * 86400.0  # 1970 began on a Thursday
 _PIECE = 256 * 1024
 _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _UNFINISHED = ".tmp"
-_STAMP = r"-(\d{8}T\d{6}Z)(?:\.(\d+))?(\.gz|\.zst)?"
+_STAMP = r"-(\d{8}T\d{6})\.(\d{3})Z(\.gz|\.zst)?"
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,21 @@ class Rotation:
 
 @dataclass(frozen=True)
 class PutAway:
-    """A file that was put away, by its name."""
+    """A file that was put away, by its name; `moment` is when, in seconds since 1970."""
 
     name: str
-    order: tuple[str, int]
+    moment: float
     suffix: str
-
-    @property
-    def stamp(self) -> float:
-        """When it was put away, in seconds since 1970."""
-        return float(calendar.timegm(time.strptime(self.order[0], "%Y%m%dT%H%M%SZ")))
 
 
 def put_away(name: str, folder: int, when: float) -> str:
     """Give a file of an open folder its dated name, which it returns."""
-    stamp = time.strftime("-%Y%m%dT%H%M%SZ", time.gmtime(when))
-    taken = {found.order[1] for found in those_put_away(name, folder) if found.name.startswith(name + stamp)}
-    number = max(taken) + 1 if taken else 0
-    dated = f"{name}{stamp}.{number}" if number else name + stamp
+    taken = {f"{found.moment:.3f}" for found in those_put_away(name, folder)}
+    milliseconds = int(when * 1000)
+    while f"{milliseconds / 1000:.3f}" in taken:
+        milliseconds += 1
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    dated = f"{name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}.{milliseconds:03d}Z"
     os.rename(name, dated, src_dir_fd=folder, dst_dir_fd=folder)
     return dated
 
@@ -77,10 +74,11 @@ def those_put_away(name: str, folder: int) -> list[PutAway]:
     """Return what was put away of a file, oldest first."""
     pattern = re.compile(re.escape(name) + _STAMP)
     found = [match for match in map(pattern.fullmatch, os.listdir(folder)) if match]
-    return sorted(
-        (PutAway(match[0], (match[1], int(match[2] or 0)), match[3] or "") for match in found),
-        key=lambda away: away.order,
-    )
+    return sorted((PutAway(match[0], _moment(match), match[3] or "") for match in found), key=lambda away: away.name)
+
+
+def _moment(match: re.Match[str]) -> float:
+    return calendar.timegm(time.strptime(match[1], "%Y%m%dT%H%M%S")) + int(match[2]) / 1000
 
 
 def tidy(rotation: Rotation, name: str, folder: int, now: float) -> None:
@@ -101,7 +99,7 @@ def surplus(rotation: Rotation, found: list[PutAway], folder: int, now: float) -
     for count, away in enumerate(reversed(found), 1):
         total += os.stat(away.name, dir_fd=folder).st_size
         too_many = rotation.keep is not None and count > rotation.keep
-        too_old = rotation.age is not None and away.stamp < now - rotation.age
+        too_old = rotation.age is not None and away.moment < now - rotation.age
         too_much = rotation.total is not None and total > rotation.total
         if too_many or too_old or too_much:
             remove.append(away)

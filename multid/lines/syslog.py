@@ -128,7 +128,7 @@ def _parameters(line: bytes, at: int, data: dict[str, dict[str, Any]], name: str
     while parameter := _PARAM.match(line, at):
         key = parameter[1].decode()
         try:
-            value = _ESCAPED.sub(rb"\1", parameter[2]).decode()
+            value: Any = _ESCAPED.sub(rb"\1", parameter[2]).decode()
         except UnicodeDecodeError:
             raise ValueError("STRUCTURED-DATA is not UTF-8") from None
         if key in parameters:

@@ -178,9 +178,13 @@ class FileWriter:
     def _parts(self, batch: Batch) -> list[_Part]:
         if self._fixed is not None:
             return [_Part(self._fixed, self._render(batch))]
-        source = batch.source
-        path = self._options.path.expand(source.service, source.host, source.host, batch.time)
-        return [_Part(path, self._render(batch))]
+        path = self._options.path
+        service, peer = batch.source.service, batch.source.host
+        if not path.has_host:
+            return [_Part(path.expand(service, peer, "", batch.time), self._render(batch))]
+        return [
+            _Part(path.expand(service, peer, host, batch.time), self._render(some)) for host, some in batch.by_host()
+        ]
 
     def _run(self, job: _Job) -> bool:
         """Write all of a job; False where the disk takes no more, and the job knows what is left."""

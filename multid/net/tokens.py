@@ -36,6 +36,12 @@ class TokenBucket:
         self.tokens = tokens - amount
         return True
 
+    def spend(self, now: float, amount: float) -> float:
+        """Take `amount`, also what is not there; return the seconds until that is made good, 0 if it was there."""
+        self.tokens = min(self.tokens + (now - self.stamp) * self.rate, self.burst) - amount
+        self.stamp = now
+        return max(0.0, -self.tokens / self.rate)
+
     def wait(self, now: float, amount: float = 1.0) -> float:
         """Seconds until `amount` tokens are there, 0 if they are now; `amount` is at most `burst`."""
         missing = amount - self.tokens - (now - self.stamp) * self.rate

@@ -6,104 +6,53 @@ waits it is dropped and counted. Each connection and the service keep an account
 written, dropped for a reason, or pending.
 """
 
-import re
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator
+from pydantic import Field, field_validator
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import connectionDone
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from multid.config.model import Duration, Model, ServiceConfig, Size
+from multid.config.model import LISTED, Model, Rate, ServiceConfig, Size
+from multid.lines import jsonlines, syslog
 from multid.lines.escape import check_charset
-from multid.lines.format import Format
-from multid.lines.ledger import Ledger
-from multid.lines.logfiles import FileOptions
+from multid.lines.ledger import Accounts, Ledger
 from multid.lines.memory import keep_freed_memory
+from multid.lines.model import FileOutput
 from multid.lines.output import Output
-from multid.lines.path import PathTemplate
-from multid.lines.record import Batch, Source
-from multid.lines.rotation import Rotation, zstd_module
+from multid.lines.record import Batch, Received, Source
 from multid.lines.splitter import Framing, Lines, Oversize, Splitter, Unterminated, make_splitter
 from multid.lines.writer import FileWriter
 from multid.net.peer import Peer
 from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
+from multid.net.throttle import Throttle
 from multid.service import Change, ServiceError, ServiceKind
 
 READ_SIZE = 256 * 1024
 """Octets read at a time from one connection: each chunk costs the same few calls, however long it is."""
+LEAST_READ = 16 * 1024
+"""The same, where many connections share a turn."""
+
+_CHEAP_TURN, _PARSED_TURN = 4 << 20, 256 << 10
+"""Octets read of all connections together in one turn: what can be done with them while nobody has to wait for long."""
+_LOOK_AGAIN = 1.0
+"""Seconds between looks whether a peer has come back within its rate."""
+
+_PARSERS: dict[str, Any] = {"none": None, "syslog": syslog.parse, "json": jsonlines.parse}
 
 
-def _octal(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if not re.fullmatch(r"0?[0-7]{3}", value):
-        raise ValueError(f"a mode is three octal digits, such as 0640, not {value!r}")
-    return int(value, 8)
+class LineRate(Model):
+    """How many lines one peer may send."""
 
-
-Mode = Annotated[
-    int,
-    BeforeValidator(_octal),
-    PlainSerializer(lambda mode: f"{mode:04o}", when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"}),
-]
-
-
-class Rotate(Model):
-    """When a file is put away under a dated name, and what is kept of those."""
-
-    size: Size | None = Field(default=None, ge=1, description="before it grows beyond this size")
-    every: Literal["hour", "day", "week"] | Duration | None = Field(
-        default=None, description="at the end of each hour, day or week (UTC), or of a period such as 15m"
-    )
-    keep: int | None = Field(default=14, ge=0, description="how many are kept")
-    age: Duration | None = Field(default=None, description="how old they may become")
-    total: Size | None = Field(default=None, description="how large they may be together")
-    compress: Literal["none", "gzip", "zstd"] = Field(default="none", description="how they are compressed")
-
-    @field_validator("compress")
-    @classmethod
-    def _available(cls, value: str) -> str:
-        if value == "zstd":
-            try:
-                zstd_module()
-            except ImportError as error:
-                raise ValueError(str(error)) from None
-        return value
-
-
-class FileOutput(Model):
-    """A file, or one for each value of the fields in its path."""
-
-    file: str = Field(
-        description="path; it may hold {service}, {peer}, {host} and strftime fields, and stays below its fixed part"
-    )
-    format: Format = Field(default="text", description="what a record looks like")
-    mode: Mode = Field(default=0o640, description="permissions of a new file, whatever the umask")
-    rotate: Rotate | None = Field(default=None, description="when it is put away; never if absent")
-    sync: Literal["never", "always"] | Duration = Field(
-        default="never", description="when lines must be on the disk itself: never, always, or within a time such as 1s"
-    )
-    on_full: Literal["pause", "drop"] = Field(
-        default="pause", description="what peers do while the disk takes no more: wait, or lose lines (counted)"
-    )
-
-    @field_validator("file")
-    @classmethod
-    def _is_path(cls, value: str) -> str:
-        PathTemplate(value)
-        return value
-
-    def options(self) -> FileOptions:
-        """Return what the file output is made with."""
-        rotation = Rotation(**self.rotate.model_dump()) if self.rotate else Rotation()
-        return FileOptions(PathTemplate(self.file), self.format, self.mode, rotation, self.sync, self.on_full)
+    lines: Rate = Field(gt=0, description="lines a second, in the long run")
+    burst: int = Field(default=20000, ge=1, description="lines at once")
 
 
 class LoggerConfig(ServiceConfig):
@@ -120,7 +69,13 @@ class LoggerConfig(ServiceConfig):
     charset: str = Field(
         default="utf-8", description="charset of the text; octets not valid in it are escaped, never refused"
     )
-    output: tuple[FileOutput, ...] = Field(
+    parse: Literal["none", "syslog", "json"] = Field(
+        default="none", description="what lines are, for the fields of json and rfc5424 and for {host} in a path"
+    )
+    rate: LineRate | None = Field(
+        default=None, description="what one peer may send: beyond it TCP is paused, UDP dropped and counted"
+    )
+    output: Annotated[tuple[FileOutput, ...], LISTED] = Field(
         default=(FileOutput(file="var/log/{service}.log"),), min_length=1, description="where lines go, to each of them"
     )
 
@@ -140,7 +95,7 @@ class LineCollector(StreamProtocol):
 
     def __init__(self, service: "LoggerService", peer: Peer) -> None:
         super().__init__(service)
-        self.ledger = Ledger()
+        self.ledger = service.accounts.open()
         self._splitter = service.splitter(self.config, self.ledger)
         self._source = service.source(self.config, peer)
         self._ended = False
@@ -148,8 +103,7 @@ class LineCollector(StreamProtocol):
 
     def connectionMade(self) -> None:
         """IProtocol API."""
-        self.transport.read_size = READ_SIZE
-        self.service.ledgers.add(self.ledger)
+        self.transport.read_size = self.service.read_size
         if self.service.is_waiting:
             self.hold("full")
 
@@ -157,8 +111,9 @@ class LineCollector(StreamProtocol):
         """IProtocol API."""
         self.ledger.received_octets += len(data)
         for lines in self._splitter.feed(data):
-            self.service.take(lines, self._source, self.ledger)
+            self._take(lines)
         self.ledger.held_octets = self._splitter.pending
+        self.transport.read_size = self.service.read_size
 
     def readConnectionLost(self) -> None:
         """IHalfCloseableProtocol API."""
@@ -168,7 +123,7 @@ class LineCollector(StreamProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """IProtocol API."""
         self._end()
-        self.service.ended(self.ledger)
+        self.service.ended(self.ledger, self._source)
 
     def drain(self) -> None:
         """Take what has arrived, which then ends as if the peer had ended it."""
@@ -189,12 +144,18 @@ class LineCollector(StreamProtocol):
             if not self._holds:
                 self.transport.resumeProducing()
 
+    def _take(self, lines: Lines) -> None:
+        wait = self.service.take(lines, self._source, self.ledger)
+        if wait and not self._ended:
+            self.hold("rate")
+            self.service.runtime.reactor.callLater(wait, self.release, "rate")
+
     def _end(self) -> None:
         if self._ended:
             return
         self._ended = True
         for lines in self._splitter.end():
-            self.service.take(lines, self._source, self.ledger)
+            self._take(lines)
         self.ledger.held_octets = 0
 
 
@@ -203,24 +164,23 @@ class LoggerService(NetworkService):
 
     answers = False
 
+    def __init__(self, name: str, config: LoggerConfig, runtime: Any) -> None:
+        super().__init__(name, config, runtime)
+        self.accounts = Accounts()
+        self._datagram_splitter: Splitter = self.splitter(config, self.accounts.datagrams)
+        self._outputs: list[Output] = []
+        self._waiting = 0  # outputs that cannot take more
+        self._closing: set[Deferred[None]] = set()
+        self._throttle: Throttle | None = None
+        self._look: Any = None
+        self._watchers: list[Callable[[Received], None]] = []
+
+    # NetworkService API
+
     def startService(self) -> None:
         """IService API."""
         keep_freed_memory()
         super().startService()
-
-    def __init__(self, name: str, config: LoggerConfig, runtime: Any) -> None:
-        super().__init__(name, config, runtime)
-        self.ledgers: set[Ledger] = set()  # of connections, and of those that ended with lines pending
-        self._ended: set[Ledger] = set()  # those of the latter
-        self._past = Ledger()  # of connections that have ended with everything settled
-        self.probes = 0  # connections that sent nothing, as health checks do
-        self._datagrams = Ledger()
-        self._datagram_splitter: Splitter = self.splitter(config, self._datagrams)
-        self._outputs: list[Output] = []
-        self._waiting = 0  # outputs that cannot take more
-        self._closing: set[Deferred[None]] = set()
-
-    # NetworkService API
 
     async def open(self, config: LoggerConfig) -> Change:
         """Open the outputs, unless they stay what they are."""
@@ -233,7 +193,7 @@ class LoggerService(NetworkService):
                 outputs[-1].open()
         except OSError as error:
             self._close(outputs)
-            raise ServiceError(f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")) from error
+            raise ServiceError(f"output: {error}") from error
 
         def commit() -> None:
             self._close(self._outputs)
@@ -249,6 +209,8 @@ class LoggerService(NetworkService):
         self._close(self._outputs)
         self._outputs = []
         await DeferredList(list(self._closing))
+        if self._look is not None:
+            self._look.cancel()
 
     def connected(self, peer: Peer) -> LineCollector:
         """Return the protocol of a connection."""
@@ -256,13 +218,14 @@ class LoggerService(NetworkService):
 
     def received(self, data: bytes, peer: Peer) -> None:
         """Take the lines of a datagram; there is never an answer."""
-        self._datagrams.received_octets += len(data)
+        self.accounts.datagrams.received_octets += len(data)
         source = self.source(self.config, peer)
         for lines in self._datagram_splitter.datagram(data):
-            if self._waiting:
-                self._datagrams.drop("full", lines.count, lines.octets)
+            reason = self._refuses(lines, peer)
+            if reason is None:
+                self.take(lines, source, self.accounts.datagrams, spend=False)
             else:
-                self.take(lines, source, self._datagrams)
+                self.accounts.datagrams.drop(reason, lines.count, lines.octets)
 
     def reopen(self) -> None:
         """Open files anew that somebody moved away."""
@@ -271,7 +234,11 @@ class LoggerService(NetworkService):
 
     def details(self) -> dict[str, Any]:
         """Return the account, and the outputs."""
-        return {"ledger": self.ledger().as_dict(), "outputs": [output.status() for output in self._outputs]}
+        return {
+            "ledger": self.accounts.total().as_dict(),
+            "probes": self.accounts.probes,
+            "outputs": [output.status() for output in self._outputs],
+        }
 
     # Lines
 
@@ -279,6 +246,12 @@ class LoggerService(NetworkService):
     def is_waiting(self) -> bool:
         """Whether an output cannot take more, and so nobody may send."""
         return self._waiting > 0
+
+    @property
+    def read_size(self) -> int:
+        """How much is read of one connection at a time, so that a turn of all of them stays short."""
+        turn = _CHEAP_TURN if self.config.parse == "none" else _PARSED_TURN
+        return max(LEAST_READ, min(READ_SIZE, turn // max(1, len(self.connections))))
 
     def splitter(self, config: LoggerConfig, ledger: Ledger) -> Splitter:
         """Return a splitter for one connection or for datagrams."""
@@ -292,32 +265,73 @@ class LoggerService(NetworkService):
 
     def source(self, config: LoggerConfig, peer: Peer) -> Source:
         """Return whose lines those of a peer are."""
-        return Source(self.name, str(peer), peer.host, config.charset)
+        return Source(self.name, str(peer), peer.host, config.charset, _PARSERS[config.parse])
 
-    def take(self, lines: Lines, source: Source, ledger: Ledger) -> None:
-        """Hand lines to every output."""
+    def take(self, lines: Lines, source: Source, ledger: Ledger, *, spend: bool = True) -> float:
+        """Hand lines to every output; return how many seconds their peer has to wait because of its rate."""
         batch = Batch(time.time(), source, lines, ledger, len(self._outputs))
         for output in self._outputs:
             output.write(batch)
+        for watcher in self._watchers:
+            watcher(batch)
+        if self._throttle is None or not spend:
+            return 0.0
+        return self._throttle.spend(source.host, batch.count, self.runtime.reactor.seconds())
 
-    def ended(self, ledger: Ledger) -> None:
-        """A connection has ended; its account goes into the service's as soon as nothing of it is pending."""
-        if not ledger.received_octets:
-            self.probes += 1
-        for ended in [*self._ended, ledger]:
-            if not ended.pending:
-                self._past.add(ended)
-                self.ledgers.discard(ended)
-                self._ended.discard(ended)
-            else:
-                self._ended.add(ended)
+    def watch(self, watcher: Callable[[Received], None]) -> Callable[[], None]:
+        """Call `watcher` with all lines as they arrive; the result ends that."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
 
-    def ledger(self) -> Ledger:
-        """Return the account of the service."""
-        total = Ledger()
-        for ledger in (self._past, self._datagrams, *self.ledgers):
-            total.add(ledger)
-        return total
+    def ended(self, ledger: Ledger, source: Source) -> None:
+        """Record the account of a connection that has ended; aloud if something was dropped or it is to be recorded."""
+        self.accounts.close(ledger)
+        account = ledger.as_dict()
+        level = LogLevel.info if self.config.record or ledger.dropped_lines else LogLevel.debug
+        self.log.emit(
+            level,
+            "{service}: {peer} sent {octets[received]} octets, {lines[received]} lines; dropped: {lines[dropped]}",
+            event="lines",
+            service=self.name,
+            peer=source.peer,
+            **account,
+        )
+
+    # Peers beyond their rate
+
+    def _refuses(self, lines: Lines, peer: Peer) -> str | None:
+        """Return why lines of a datagram are not taken."""
+        if self._waiting:
+            return "full"
+        if self._throttle is None or self._throttle.allows(peer.host, lines.count, self.runtime.reactor.seconds()):
+            return None
+        return "rate"
+
+    def _entered(self, host: str) -> None:
+        self.log.warn(
+            "{service}: {host} sends more than {rate:g} lines/s; it waits, its datagrams are dropped",
+            service=self.name,
+            host=host,
+            rate=self.config.rate.lines,
+        )
+        if self._look is None:
+            self._look = self.runtime.reactor.callLater(_LOOK_AGAIN, self._look_who_returned)
+
+    def _look_who_returned(self) -> None:
+        self._look = None
+        if self._throttle is None:
+            return
+        now = self.runtime.reactor.seconds()
+        for back in self._throttle.returned(now):
+            self.log.info(
+                "{service}: {host} keeps to its rate again after {seconds:.0f} s; {dropped} lines were dropped",
+                service=self.name,
+                host=back.host,
+                seconds=now - back.since,
+                dropped=back.refused,
+            )
+        if self._throttle.beyond:
+            self._look = self.runtime.reactor.callLater(_LOOK_AGAIN, self._look_who_returned)
 
     # Outputs
 
@@ -341,7 +355,10 @@ class LoggerService(NetworkService):
                 transport.application.release("full")
 
     def _tune(self, config: LoggerConfig) -> None:
-        self._datagram_splitter = self.splitter(config, self._datagrams)
+        if config.rate != self.config.rate or self._throttle is None:
+            rate = config.rate
+            self._throttle = Throttle(rate.lines, rate.burst, self._entered) if rate else None
+        self._datagram_splitter = self.splitter(config, self.accounts.datagrams)
 
     def _close(self, outputs: list[Output]) -> None:
         for output in outputs:

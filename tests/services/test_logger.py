@@ -1,10 +1,17 @@
 """The logger, over real sockets."""
 
+import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+
+import pytest
 
 from multid.lines.escape import unescape
+from multid.service import ServiceError
+from tests.lines.test_writer import largest_file
 
 STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z ")
 
@@ -76,7 +83,7 @@ def test_a_datagram_is_taken_as_lines_or_as_one_message(bench, tmp_path):
         client.send(datagram)
     bench.loop.until(lambda: service.counters.datagrams == 4)
     assert texts(path) == [b"one", b"two", b"<13>a\\x0ab", b"x" * 65000]
-    assert service.ledger().balanced
+    assert service.accounts.total().balanced
 
 
 def test_the_account_balances_and_probes_are_counted(bench, tmp_path):
@@ -84,11 +91,11 @@ def test_the_account_balances_and_probes_are_counted(bench, tmp_path):
     service = bench.serve("logger", max_line="16", oversize="drop", **file(path))
     send(bench, service, b"short\n" + b"long" * 10 + b"\nend")
     send(bench, service, b"")
-    account = service.ledger()
+    account = service.accounts.total()
     assert account.balanced
     assert (account.received_octets, account.received_lines, account.written_lines) == (50, 3, 2)
     assert dict(account.dropped_octets) == {"oversize": 41}
-    assert service.probes == 1
+    assert service.accounts.probes == 1
 
 
 def test_a_new_file_has_the_mode_asked_for_under_any_umask(bench, tmp_path):
@@ -98,3 +105,193 @@ def test_a_new_file_has_the_mode_asked_for_under_any_umask(bench, tmp_path):
         assert (tmp_path / "lines.log").stat().st_mode & 0o777 == 0o640
     finally:
         os.umask(before)
+
+
+def test_json_and_parsing_come_with_the_stanza(bench, tmp_path):
+    path = tmp_path / "lines.json"
+    service = bench.serve("logger", parse="syslog", **file(path, format="json"))
+    send(bench, service, b"<34>Oct 11 22:14:15 host su[7]: failed\n20 <13>1 - - - - - - m\n")
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert (first["app"], first["severity"], first["message"]) == ("su", "crit", "failed")
+    assert second["message"] == "m"
+
+
+def test_peers_wait_while_the_disk_is_full_and_go_on_where_they_stopped(bench, tmp_path, logged):
+    path = tmp_path / "lines.log"
+    service = bench.serve("logger", **file(path, format="raw"))
+    sent = b"".join(b"%019d\n" % number for number in range(600_000))
+    client = bench.connect(service)
+    rest = memoryview(sent)
+    with largest_file(300_010):
+        for _ in range(200):
+            with suppress(BlockingIOError):
+                rest = rest[client.send(rest) :]
+            bench.loop.turn()
+        assert service.is_waiting
+        assert rest
+        assert path.stat().st_size == 300_010
+        late = bench.connect(service)
+        late.send(b"late\n")
+        bench.loop.until(lambda: len(service.connections) == 2)
+    client.setblocking(True)
+    bench.loop.advance(0.5)
+    thread = Thread(target=lambda: (client.sendall(rest), client.shutdown(1)))
+    thread.start()
+    bench.loop.until(lambda: path.stat().st_size == len(sent) + 5)
+    thread.join()
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines.remove(b"late\n")
+    assert b"".join(lines) == sent
+    assert service.accounts.total().balanced
+    assert len([event for event in logged if event.get("path") == str(path)]) == 2
+
+
+def test_datagrams_are_dropped_and_counted_while_the_disk_is_full(bench, tmp_path):
+    path = tmp_path / "lines.log"
+    service = bench.serve("logger", listen="udp:0:interface=127.0.0.1", **file(path, format="raw"))
+    client = bench.connect(service)
+    with largest_file(5):
+        for _ in range(3):
+            client.send(b"datagram\n")
+        bench.loop.until(lambda: service.counters.datagrams == 3)
+    bench.loop.advance(0.5)
+    total = service.accounts.total()
+    assert path.read_bytes() == b"datagram\n"
+    assert dict(total.dropped_lines) == {"full": 2}
+    assert total.balanced
+
+
+def test_a_peer_beyond_its_rate_is_paused_and_loses_nothing(bench, tmp_path, logged):
+    path = tmp_path / "lines.log"
+    service = bench.serve("logger", rate={"lines": "10/s", "burst": 5}, **file(path, format="raw"))
+    client = bench.connect(service)
+    client.send(b"line\n" * 15)
+    bench.loop.until(path.read_bytes)
+    client.send(b"more\n")
+    for _ in range(5):
+        bench.loop.turn()
+    assert path.read_bytes() == b"line\n" * 15
+    bench.loop.advance(1.01)
+    bench.loop.until(lambda: path.read_bytes() == b"line\n" * 15 + b"more\n")
+    for _ in range(3):
+        bench.loop.advance(1.0)
+    notices = [event["log_format"] for event in logged if "host" in event]
+    assert len(notices) == 2
+    assert "sends more" in notices[0]
+    assert "keeps to its rate again" in notices[1]
+
+
+def test_datagrams_beyond_the_rate_are_dropped_and_counted(bench, tmp_path, logged):
+    path = tmp_path / "lines.log"
+    listen = "udp:0:interface=127.0.0.1"
+    service = bench.serve("logger", listen=listen, rate={"lines": "1/s", "burst": 3}, **file(path, format="raw"))
+    client = bench.connect(service)
+    for _ in range(5):
+        client.send(b"x")
+    bench.loop.until(lambda: service.counters.datagrams == 5)
+    assert path.read_bytes() == b"x\n" * 3
+    assert dict(service.accounts.total().dropped_lines) == {"rate": 2}
+    for _ in range(4):
+        bench.loop.advance(1.0)
+    assert [event["dropped"] for event in logged if "dropped" in event and "host" in event] == [2]
+
+
+def test_what_has_arrived_is_taken_when_the_service_stops(bench, tmp_path):
+    path = tmp_path / "lines.log"
+    service = bench.serve("logger", **file(path, format="raw"))
+    client = bench.connect(service)
+    client.send(b"one\n")
+    bench.loop.until(path.read_bytes)
+    client.send(b"two\n" * 100_000)
+    bench.loop.result(service.stopService())
+    data = path.read_bytes()
+    assert len(data) > 8
+    assert data.startswith(b"one\ntwo\n")
+    assert service.accounts.total().balanced
+
+
+def test_a_changed_output_is_taken_up_without_touching_connections(bench, tmp_path):
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    listen = "tcp:0:interface=127.0.0.1"
+    service = bench.serve("logger", listen=listen, **file(first, format="raw"))
+    client = bench.connect(service)
+    client.send(b"one\n")
+    bench.loop.until(first.read_bytes)
+    bench.retune(service, listen=listen, **file(first, format="raw"))
+    client.send(b"two\n")
+    bench.loop.until(lambda: first.read_bytes() == b"one\ntwo\n")
+    bench.retune(service, listen=listen, **file(second, format="raw"))
+    client.send(b"three\n")
+    bench.loop.until(second.read_bytes)
+    assert first.read_bytes() == b"one\ntwo\n"
+
+
+def test_an_output_that_cannot_be_opened_changes_nothing(bench, tmp_path):
+    path = tmp_path / "lines.log"
+    listen = "tcp:0:interface=127.0.0.1"
+    service = bench.serve("logger", listen=listen, **file(path, format="raw"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ServiceError, match="folder"):
+        bench.retune(
+            service, listen=listen, output=[{"file": str(tmp_path / "new.log")}, {"file": str(tmp_path / "folder")}]
+        )
+    send(bench, service, b"one\n")
+    assert path.read_bytes() == b"one\n"
+
+
+def test_whoever_watches_sees_lines_as_they_arrive(bench, tmp_path):
+    service = bench.serve("logger", parse="syslog", **file(tmp_path / "lines.log"))
+    seen = []
+    stop = service.watch(lambda batch: seen.extend(batch.records))
+    send(bench, service, b"<13>one\n")
+    stop()
+    send(bench, service, b"<13>two\n")
+    assert [(record.text, record.fields["message"]) for record in seen] == [(b"<13>one", b"one")]
+
+
+def test_the_end_of_a_connection_is_an_event_with_its_account(bench, tmp_path, logged):
+    service = bench.serve("logger", max_line="16", oversize="drop", **file(tmp_path / "lines.log"))
+    send(bench, service, b"one\n" + b"x" * 20 + b"\n")
+    (event,) = [event for event in logged if event.get("event") == "lines"]
+    assert event["log_level"].name == "info"
+    assert event["octets"] == {"received": 25, "written": 4, "dropped": {"oversize": 21}, "pending": 0}
+    send(bench, service, b"fine\n")
+    assert [event["log_level"].name for event in logged if event.get("event") == "lines"] == ["info", "debug"]
+
+
+def test_many_connections_share_a_turn(bench, tmp_path):
+    service = bench.serve("logger", **file(tmp_path / "lines.log"))
+    assert service.read_size == 256 * 1024
+    service.connections = set(range(64))
+    assert service.read_size == 64 * 1024
+    service.connections = set(range(5000))
+    assert service.read_size == 16 * 1024
+    service.connections = set()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"charset": "utf-16"}, "charset"),
+        ({"charset": "klingon"}, "charset"),
+        ({"output": []}, "at least 1"),
+        ({"output": [{"file": "a/{nonsense}"}]}, "no field of a path"),
+        ({"output": [{"file": "a/%Q"}]}, "no field of a path"),
+        ({"output": [{"file": "a/{peer}/../b"}]}, "below its folder"),
+        ({"output": [{"file": "a/"}]}, "below its folder"),
+        ({"output": [{"file": "a", "mode": "0999"}]}, "octal"),
+        ({"max_line": "1B"}, "16"),
+    ],
+)
+def test_mistakes_in_the_stanza_are_told(bench, keys, message):
+    with pytest.raises(ValueError, match=message):
+        bench.serve("logger", **keys)
+
+
+def test_the_status_shows_account_and_outputs(bench, tmp_path):
+    service = bench.serve("logger", **file(tmp_path / "lines.log"))
+    send(bench, service, b"one\n")
+    details = service.status()["details"]
+    assert details["ledger"]["lines"] == {"received": 1, "written": 1, "dropped": {}, "pending": 0}
+    assert details["outputs"][0]["problem"] == ""
+    service.reopen()
