@@ -52,11 +52,15 @@ class DatagramListener(FileDescriptor):
 
     def doRead(self) -> None:
         """IReadDescriptor API."""
-        counters, receive = self.service.counters, self.socket.recvmsg
+        counters, sock = self.service.counters, self.socket
+        told: ancillary.Ancillary = []
         now = self.service.runtime.reactor.seconds()
         for _ in range(_DATAGRAMS_A_TURN):
             try:
-                data, told, _flags, name = receive(_LARGEST, self._ancillary_size)
+                if self._ancillary_size:
+                    data, told, _flags, name = sock.recvmsg(_LARGEST, self._ancillary_size)
+                else:
+                    data, name = sock.recvfrom(_LARGEST)
             except BlockingIOError:
                 return
             except OSError:

@@ -141,7 +141,7 @@ class Guard:
 
     def refuses_reply(self, host: str, request_size: int, reply_size: int) -> str | None:
         """Return the reason why a reply of this many octets is not sent, or None."""
-        if reply_size <= largest_reply(request_size, ":" in host):
+        if reply_size <= request_size or reply_size <= largest_reply(request_size, ":" in host):
             return None
         peer = self._peers.get(host) or self._judge(host, 0.0)
         return None if peer.any_size else self.count(SIZE)

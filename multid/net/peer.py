@@ -26,7 +26,7 @@ class Peer(NamedTuple):
 
 def unmapped(host: str) -> str:
     """Return an IPv4 address as such, also where the kernel tells it mapped into IPv6 (a socket of both families)."""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
+    return host[7:] if "." in host and host.startswith("::ffff:") else host
 
 
 def source_prefix(host: str) -> str:

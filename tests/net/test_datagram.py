@@ -127,10 +127,10 @@ class FailingSocket:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def recvmsg(self, *arguments: int) -> tuple:
+    def recvfrom(self, size: int) -> tuple:
         if self._number == errno.ECONNREFUSED:
             raise OSError(self._number, "failed")
-        return self._sock.recvmsg(*arguments)
+        return self._sock.recvfrom(size)
 
     def sendto(self, *arguments: object) -> int:
         raise OSError(self._number, "failed")
