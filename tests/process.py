@@ -3,11 +3,11 @@
 import contextlib
 import os
 import re
-import selectors
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -39,7 +39,6 @@ class Multid:
         self.file = folder / "multid.yaml"
         self.configure(config)
         self.log = ""
-        self._unread = b""
         self.process = subprocess.Popen(
             [*prefix, BIN / "twistd", "-n", "--pidfile=", *arguments, "multid", "-c", str(self.file)],
             cwd=folder,
@@ -48,6 +47,10 @@ class Multid:
             stderr=subprocess.STDOUT,
             pass_fds=pass_fds,
         )
+        self._more = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def configure(self, config: dict[str, Any]) -> None:
         self.file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -55,22 +58,24 @@ class Multid:
     def wait_for(self, pattern: str, within: float = 20.0, *, since: int = 0) -> re.Match[str]:
         """Return the first match in the log from offset `since` on, waiting for it; AssertionError shows the log."""
         deadline = time.monotonic() + within
-        while True:
-            match = re.compile(pattern, re.MULTILINE).search(self.log, since)
-            if match:
-                return match
-            assert self._read(deadline - time.monotonic()), f"no {pattern!r} in the log:\n{self.log}"
+        with self._more:
+            while not (match := re.compile(pattern, re.MULTILINE).search(self.log, since)):
+                more = not self._ended and self._more.wait(deadline - time.monotonic())
+                assert more, f"no {pattern!r} in the log:\n{self.log}"
+        return match
 
-    def _read(self, within: float) -> bool:
-        with selectors.DefaultSelector() as selector:
-            assert self.process.stdout is not None
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            if within <= 0 or not selector.select(within):
-                return False
-            data = os.read(self.process.stdout.fileno(), 65536)
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        self.log += "".join(line.decode("utf-8", "replace") + "\n" for line in lines)
-        return bool(data)
+    def _read(self) -> None:
+        """Read what the daemon says, always: it would wait for a reader."""
+        assert self.process.stdout is not None
+        unread = b""
+        while data := os.read(self.process.stdout.fileno(), 65536):
+            *lines, unread = (unread + data).split(b"\n")
+            with self._more:
+                self.log += "".join(line.decode("utf-8", "replace") + "\n" for line in lines)
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
 
     def ports(self, service: str) -> list[int]:
         """Return the ports of a service, in the order of its addresses, once it is up."""
@@ -94,10 +99,9 @@ class Multid:
 
     def finished(self, within: float = 40.0) -> int:
         """Wait for the end of the daemon and return its exit status."""
-        deadline = time.monotonic() + within
-        while self._read(deadline - time.monotonic()):
-            pass
-        return self.process.wait(max(0.1, deadline - time.monotonic()))
+        status = self.process.wait(within)
+        self._reader.join(5)
+        return status
 
     def rss(self) -> int:
         """Return the resident memory in octets."""
@@ -112,5 +116,6 @@ class Multid:
             self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
+        self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()
