@@ -102,7 +102,7 @@ Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network,
     BeforeValidator(_text(parse_network)),
     PlainSerializer(str, when_used="json"),
-    WithJsonSchema({"type": "string"}),
+    WithJsonSchema({"type": "string", "format": "ip-network"}),
 ]
 """An IP network, written `192.0.2.0/24`; a lone address is a network of one."""
 
@@ -112,7 +112,7 @@ Listen = Annotated[
     Address,
     BeforeValidator(_text(parse_listen)),
     PlainSerializer(str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^((tcp|udp|ssl)6?|unix|systemd(-udp)?):."}),
+    WithJsonSchema({"type": "string", "format": "endpoint", "pattern": r"^((tcp|udp|ssl)6?|unix|systemd(-udp)?):."}),
 ]
 """An address to listen on: an endpoint string, see `multid.config.address`."""
 

@@ -17,11 +17,12 @@ Schema = dict[str, Any]
 class _Generator(GenerateJsonSchema):
     """Leaves out titles, which only repeat the names, and writes defaults as the file would."""
 
-    def default_schema(self, schema: Any) -> Schema:
-        written = super().default_schema(schema)
-        serializer = schema["schema"].get("serialization", {})
-        if schema.get("default") is not None and "function" in serializer and not serializer.get("info_arg"):
-            written["default"] = serializer["function"](schema["default"])
+    def model_schema(self, schema: Any) -> Schema:
+        written = super().model_schema(schema)
+        defaults = schema["cls"].model_construct().model_dump(mode="json", by_alias=True, warnings=False)
+        for name, value in written["properties"].items():
+            if "default" in value:
+                value["default"] = defaults[name]
         return written
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -36,7 +37,8 @@ def schema(kinds: Mapping[str, type[ServiceConfig]]) -> Schema:
     defs = definitions["$defs"]
     top = defs.pop(references[File, "validation"]["$ref"].rpartition("/")[2])
     top["properties"]["services"] = _services(of_kind)
-    defs.pop("ServiceConfig", None)
+    if ServiceConfig not in kinds.values():
+        del defs[ServiceConfig.__name__]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **top,
