@@ -8,6 +8,7 @@ up by the service's report, and so is a fault of the kind: neither stops the lis
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted.internet.abstract import FileDescriptor
@@ -23,6 +24,22 @@ _DATAGRAMS_A_TURN = 64
 _LARGEST = 65536
 
 
+@dataclass(frozen=True)
+class Question:
+    """A datagram, with all that is known of it: also when the kernel received it (ns since 1970), if that was asked."""
+
+    listener: DatagramListener
+    data: bytes
+    peer: Peer
+    arrival: int | None
+    name: tuple[str, int]
+    origin: ancillary.Ancillary | None
+
+    def answer(self, reply: bytes) -> None:
+        """Send a reply later; whether it is not too large is for the service to know."""
+        self.listener.send(reply, self.name, self.origin)
+
+
 class DatagramListener(FileDescriptor):
     """Reads a socket's datagrams and sends what the service answers."""
 
@@ -32,7 +49,7 @@ class DatagramListener(FileDescriptor):
         self.socket = sock
         self.service = service
         self._origins = ancillary.Origins()
-        self._ancillary_size = ancillary.ask_for(sock, timestamps=service.timestamps)
+        self._ancillary_size = ancillary.ask_for(sock, timestamps=service.asks_for_more)
 
     def fileno(self) -> int:
         """IFileDescriptor API."""
@@ -89,17 +106,18 @@ class DatagramListener(FileDescriptor):
         try:
             if reason is not None:
                 reply = service.beyond_rate(data, Peer(host, port))
-            elif service.timestamps:
-                reply = service.received_at(data, Peer(host, port), ancillary.arrival(told))
+            elif service.asks_for_more:
+                reply = service.asked(Question(self, data, Peer(host, port), ancillary.arrival(told), name, origin))
             else:
                 reply = service.received(data, Peer(host, port))
         except Exception:  # a fault of ours must not end the service
             service.failed()
             return
         if reply is not None and service.guard.refuses_reply(host, len(data), len(reply)) is None:
-            self._send(reply, origin, name)
+            self.send(reply, name, origin)
 
-    def _send(self, reply: bytes, origin: ancillary.Ancillary | None, name: tuple[str, int]) -> None:
+    def send(self, reply: bytes, name: tuple[str, int], origin: ancillary.Ancillary | None) -> None:
+        """Send a reply from the address that was asked."""
         try:
             if origin:
                 self.socket.sendmsg((reply,), origin, 0, name)

@@ -35,6 +35,18 @@ class Proxied:
     destination: tuple[str, int] | None = None
 
 
+def encode_header(version: int, proxied: Proxied) -> bytes:
+    """Return the header that names a client, or says that nobody is named."""
+    if proxied.source is None or proxied.destination is None:
+        return b"PROXY UNKNOWN\r\n" if version == 1 else _V2 + b"\x20\x00\x00\x00"
+    source, destination = (ipaddress.ip_address(end[0]) for end in (proxied.source, proxied.destination))
+    ports = proxied.source[1], proxied.destination[1]
+    if version == 1:
+        return f"PROXY TCP{source.version} {source} {destination} {ports[0]} {ports[1]}\r\n".encode()
+    body = source.packed + destination.packed + struct.pack("!HH", *ports)
+    return _V2 + struct.pack("!BBH", 0x21, 0x11 if source.version == 4 else 0x21, len(body)) + body
+
+
 def parse_header(data: bytes) -> tuple[Proxied, int] | None:
     """Return the header at the beginning of `data` and its length; None if it is not yet whole."""
     if data[: len(_V2)] == _V2[: len(data)]:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from multid.net.admission import Access, Admission
 from multid.net.counters import Counters
-from multid.net.datagram import DatagramListener
+from multid.net.datagram import DatagramListener, Question
 from multid.net.guard import Guard
 from multid.net.protocol import StreamProtocol
 from multid.net.proxied import ProxiedConnection
@@ -82,8 +82,8 @@ class NetworkService(Service):
     """Whether a datagram may have an answer, and so the guard must decide who gets one."""
     client_ports: frozenset[int] = frozenset()
     """Ports where services usually answer, but from which clients of this kind do ask."""
-    timestamps = False
-    """Whether datagrams go to `received_at`, with the time at which the kernel received them."""
+    asks_for_more = False
+    """Whether datagrams go to `asked`, with all that is known of them, and not to `received`."""
     tells_rate = False
     """Whether a peer beyond its rate is told so now and then, in the words of `beyond_rate`."""
 
@@ -119,9 +119,9 @@ class NetworkService(Service):
         """Return the answer to a datagram, None for none."""
         raise NotImplementedError(f"{self.config.type} takes no datagrams")
 
-    def received_at(self, data: bytes, peer: Peer, arrival: int | None) -> bytes | None:
-        """Return the answer to a datagram that came at `arrival`, in nanoseconds since 1970 where it is known."""
-        raise NotImplementedError(f"{self.config.type} does not look at the time of arrival")
+    def asked(self, question: Question) -> bytes | None:
+        """Return the answer to a datagram, None for none now: a question can be answered later."""
+        raise NotImplementedError(f"{self.config.type} takes datagrams as they are")
 
     def beyond_rate(self, data: bytes, peer: Peer) -> bytes | None:
         """Return what tells a peer that it asks too often."""
@@ -133,6 +133,9 @@ class NetworkService(Service):
 
     async def close(self) -> None:
         """Close what `open` opened; the connections have ended."""
+
+    def tick(self, now: float) -> None:
+        """Do what must be done about once a second, besides what each connection's transport does."""
 
     def details(self) -> dict[str, Any]:
         """Return what the status of this kind shows besides addresses and counters."""
@@ -338,6 +341,10 @@ class NetworkService(Service):
             return
         self.counters.connections += 1
         self.counters.connections_total += 1
+        self.begin(sock, peer, address, data)
+
+    def begin(self, sock: socket.socket, peer: Peer, address: Address, data: bytes) -> None:
+        """Make the connection of a client that is let in."""
         protocol = self.connected(peer)
         transport = StreamTransport(sock, protocol, peer, self)
         self.connections.add(transport)
@@ -436,6 +443,7 @@ class NetworkService(Service):
             transport.check(now)
         for arriving in list(self.arriving):
             arriving.check(now)
+        self.tick(now)
         self._report(now)
         if self.runtime.descriptors.available > 0:
             self._exhausted = False

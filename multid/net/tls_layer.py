@@ -6,29 +6,28 @@ TLS has made of them is written as the transport writes without TLS: at once, if
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides
 
-if TYPE_CHECKING:
-    from multid.net.transport import StreamTransport
-
 
 class Beneath:
     """The transport as TLS sees it: the same, but for what goes through TLS when anybody else asks for it."""
 
-    def __init__(self, transport: StreamTransport) -> None:
+    def __init__(self, transport: Any, write: Callable[[Any, bytes], None]) -> None:
         self._transport = transport
+        self._write = write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """ITransport API."""
-        type(self._transport).write(self._transport, data)
+        self._write(self._transport, data)
 
     def writeSequence(self, data: list[bytes]) -> None:
         """ITransport API."""
@@ -47,8 +46,10 @@ class Beneath:
         FileDescriptor.unregisterProducer(self._transport)
 
 
-def start_tls(transport: Any, context: Any, *, is_client: bool) -> None:
-    """Speak TLS on the transport from now on; a producer that is registered stays so."""
+def start_tls(
+    transport: Any, context: Any, *, is_client: bool, write: Callable[[Any, bytes], None] = FileDescriptor.write
+) -> None:
+    """Speak TLS on a transport of TCP from now on; what TLS makes of the octets is written by `write`."""
     producer, streaming = transport.producer, transport.streamingProducer
     transport.unregisterProducer()
     factory = TLSMemoryBIOFactory(context, is_client, None, transport.reactor)  # type: ignore[arg-type]
@@ -59,6 +60,6 @@ def start_tls(transport: Any, context: Any, *, is_client: bool) -> None:
     transport.getPeerCertificate = tls.getPeerCertificate
     directlyProvides(transport, ISSLTransport)
     transport.TLS = True
-    tls.makeConnection(Beneath(transport))
+    tls.makeConnection(Beneath(transport, write))
     if producer is not None:
         transport.registerProducer(producer, streaming)

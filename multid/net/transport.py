@@ -153,7 +153,7 @@ class StreamTransport(tcp.Server):
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         """ITLSTransport API."""
         self.handshaking_since = self.reactor.seconds()
-        start_tls(self, ctx, is_client=not normal)
+        start_tls(self, ctx, is_client=not normal, write=StreamTransport.write)
 
     def check(self, now: float) -> None:
         """End the connection if its time is up; called about once a second."""

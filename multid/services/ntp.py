@@ -19,6 +19,7 @@ from multid.clock.kernel import Discipline, KernelClock, measure_precision
 from multid.clock.packet import MASK, UNSYNCHRONISED, ClockState, encode_reply, is_before, parse_request, timestamp
 from multid.clock.tracking import Tracking
 from multid.config.model import ServiceConfig
+from multid.net.datagram import Question
 from multid.net.peer import Peer
 from multid.net.service import NetworkService
 from multid.service import Change, ServiceKind
@@ -99,7 +100,7 @@ class NtpService(NetworkService):
     """NTP over UDP."""
 
     client_ports = frozenset({123})
-    timestamps = True
+    asks_for_more = True
     tells_rate = True
 
     def __init__(self, *arguments: Any) -> None:
@@ -120,15 +121,15 @@ class NtpService(NetworkService):
         """NetworkService API."""
         await self.chronyd.stop()
 
-    def received_at(self, data: bytes, peer: Peer, arrival: int | None) -> bytes | None:
+    def asked(self, question: Question) -> bytes | None:
         """NetworkService API."""
         now = time.time_ns()
-        request = parse_request(data, peer.port)
+        request = parse_request(question.data, question.peer.port)
         state = self.clock(now)
         if request is None or state is None:
             self.counters.dropped["no-request" if request is None else "unsynchronised"] += 1
             return None
-        receive = self._stamp(min(arrival or now, now))
+        receive = self._stamp(min(question.arrival or now, now))
         transmit = self._stamp(max(now, time.time_ns()))
         if is_before(transmit, receive) or transmit == int.from_bytes(request.transmit, "big"):
             transmit = (receive + 1) & MASK

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multid.net.proxy import MAX_LENGTH, Proxied, ProxyError, parse_header
+from multid.net.proxy import MAX_LENGTH, Proxied, ProxyError, encode_header, parse_header
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = Proxied(("192.0.2.7", 51000), ("198.51.100.1", 25))
@@ -121,6 +121,13 @@ def test_any_octets_are_a_header_or_refused_or_wait_and_never_change_their_mind(
         if outcomes and outcomes[-1] is not None:
             assert outcome == outcomes[-1]
         outcomes.append(outcome)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("proxied", [V4, V6, Proxied()])
+def test_what_is_encoded_is_parsed(version, proxied):
+    header = encode_header(version, proxied)
+    assert parse_header(header) == (proxied, len(header))
 
 
 ADDRESSES = st.tuples(st.ip_addresses(v=4).map(str), st.integers(0, 65535))

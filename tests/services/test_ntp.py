@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from multid.clock.kernel import Discipline
 from multid.clock.packet import ClockState
 from multid.clock.tracking import Tracking
+from multid.net.datagram import Question
 from multid.net.peer import Peer
 from multid.services import ntp
 from multid.services.ntp import NtpConfig, clock_state, is_last_day_of_month, reference_text
@@ -25,6 +26,10 @@ ORIGIN = b"\xde\xad\xbe\xef\x01\x02\x03\x04"
 
 def config(**keys):
     return NtpConfig(type="ntp", listen=UDP, **keys)
+
+
+def question(data, arrival):
+    return Question(None, data, Peer("127.0.0.1", 1), arrival, ("127.0.0.1", 1), None)
 
 
 def state(discipline=GOOD, tracking=None, now=NOW, **keys):
@@ -158,13 +163,13 @@ def test_time_never_goes_back_within_a_reply_and_never_repeats_the_question(serv
     for first, second in ((NOW, NOW - 10**9), (era - 1, era), (era, era - 1)):
         readings = iter([first, second])
         monkeypatch.setattr(ntp.time, "time_ns", lambda readings=readings: next(readings))
-        reply = served.received_at(request(), Peer("127.0.0.1", 1), first)
+        reply = served.asked(question(request(), first))
         receive, transmit = struct.unpack_from("!QQ", reply, 32)
         assert (transmit - receive) & (2**64 - 1) < 1 << 33
     monkeypatch.setattr(ntp.time, "time_ns", lambda: NOW)
     monkeypatch.setattr(served, "_unused_bits", 0)
     asked = request()[:40] + struct.pack("!Q", ntp.timestamp(NOW))
-    assert served.received_at(asked, Peer("127.0.0.1", 1), None)[40:48] != asked[40:48]
+    assert served.asked(question(asked, None))[40:48] != asked[40:48]
 
 
 def test_the_bits_that_the_clock_does_not_fill_are_left_to_chance(served):
