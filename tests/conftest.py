@@ -140,6 +140,7 @@ class Bench:
                 stopping = service.stopService()
                 service.abort()
                 self.loop.result(stopping)
+        self.loop.turn()
         self.runtime.sockets.keep(())
 
 

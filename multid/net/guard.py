@@ -141,10 +141,14 @@ class Guard:
 
     def refuses_reply(self, host: str, request_size: int, reply_size: int) -> str | None:
         """Return the reason why a reply of this many octets is not sent, or None."""
-        if reply_size <= request_size or reply_size <= largest_reply(request_size, ":" in host):
+        if reply_size <= request_size or reply_size <= largest_reply(request_size, ":" in host) or self.any_size(host):
             return None
+        return self.count(SIZE)
+
+    def any_size(self, host: str) -> bool:
+        """Whether replies to a host may be larger than what it asked with: loopback, and whom `allow` names."""
         peer = self._peers.get(host) or self._judge(host, 0.0)
-        return None if peer.any_size else self.count(SIZE)
+        return peer.any_size
 
     def tells(self, now: float) -> bool:
         """Whether a peer that is beyond its rate is told so: by the chance `TELL`, within the total rate."""

@@ -38,6 +38,9 @@ class StreamProtocol(Protocol):
         """Nothing was read or written for `timeouts.idle`; a second such period resets the connection."""
         self.finish()
 
+    def check(self, now: float) -> None:
+        """Do what must be done about once a second."""
+
     def drain(self) -> None:
         """Finish what is open, then close: the service stops."""
         self.finish()

@@ -441,6 +441,8 @@ class NetworkService(Service):
         now = self.runtime.reactor.seconds()
         for transport in list(self.connections):
             transport.check(now)
+            if not transport.disconnected:
+                transport.application.check(now)
         for arriving in list(self.arriving):
             arriving.check(now)
         self.tick(now)
