@@ -33,10 +33,14 @@ _PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one try gave: a reply for each recipient tried, whose it is, and whether it takes over DSN requests."""
+    """What one try gave: a reply for each recipient tried, whose it is, and whether it takes over DSN requests.
+
+    `tls` is the protocol version, or empty.
+    """
 
     replies: dict[int, Reply]
     remote: str = ""
+    tls: str = ""
     passes_dsn: bool = False
 
 
@@ -189,7 +193,7 @@ class Lane:
             result: Result
             try:
                 replies = await connection.deliver(job.mail, job.places)
-                result = Attempt(replies, str(connection.hop), "DSN" in connection.extensions)
+                result = Attempt(replies, str(connection.hop), connection.tls, "DSN" in connection.extensions)
                 self.delivered += 1
             except HopError as error:
                 if connection.is_stale:
@@ -231,6 +235,9 @@ class Lane:
             await turn
 
     def _failed(self, error: HopError) -> None:
+        if error.reply.is_permanent:
+            self._give_back(error)
+            return
         self.error = error.reply
         now = self.reactor.seconds()
         if self._open:
@@ -259,7 +266,8 @@ class Lane:
     def _give_back(self, error: HopError) -> None:
         waiting, self._waiting = self._waiting, deque()
         for job in waiting:
-            job.done(job, error)
+            is_final = error.reply.is_permanent
+            job.done(job, Attempt(dict.fromkeys(job.places, error.reply)) if is_final else error)
 
     def _ended(self) -> None:
         if self._stopped is None:

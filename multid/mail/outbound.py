@@ -1,123 +1,147 @@
-"""One connection to a next hop: an SMTP client (RFC 5321, 1870, 2920, 3207, 3461, 4954, 6152, 6531).
+"""One connection to a next hop: an SMTP client (RFC 5321, 1870, 2920, 3207, 3461, 4954, 6152, 6531, 8314).
 
-`open` takes the connection to where mails can be sent: greeting, EHLO (HELO where EHLO is unknown and nothing needs
-it), STARTTLS and AUTH as hop and login demand. What fails there is a `HopError`: it says nothing about any mail.
-`deliver` sends one mail and returns a reply for each recipient; recipients without an answer, for the connection broke
-or the peer broke the rules, get a transient one. Afterwards `is_usable` says whether another mail may follow.
+`connect` takes a connection to where mails can be sent: greeting, EHLO (HELO where EHLO is unknown and nothing needs
+it), TLS and AUTH as hop and login demand. What fails there is a `HopError`: it says nothing about any mail. Nothing
+is ever sent with less than was demanded: a password goes only to a server that has proved its name, or in the clear
+if the route says `tls: none`; where there is a login, no mail goes without it. TLS that was not demanded
+(`opportunistic`) is tried, and left out where it does not work.
 
-Bounds on the peer: a reply is at most 100 lines of 2 KiB (`ReplyParser`); nothing is accepted that was not asked for,
-above all nothing behind the 220 of STARTTLS; each phase has its time (RFC 5321 4.5.3.2); of a large content that the
-peer does not read, a block is in memory.
+`Connection.deliver` sends one mail and returns a reply for each recipient; recipients without an answer, for the
+connection broke or the peer broke the rules, get a transient one. Afterwards `is_usable` says whether another mail
+may follow. Of a large content that the peer does not read, a block is in memory.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.protocol import Factory
 
+from multid.mail import client_auth, client_tls
 from multid.mail.address import encode_xtext
+from multid.mail.conversation import BrokenError, Conversation, broken
 from multid.mail.envelope import Envelope, Recipient
 from multid.mail.queued import Content, QueuedMail
-from multid.mail.reply import Reply, ReplyError, ReplyParser
+from multid.mail.reply import Reply
 from multid.mail.route import Hop, Login
 from multid.mail.transfer import DotStuffer, FileBlocks, stuffed
 
-CONNECT, GREETING = 30.0, 300.0
-HELLO = MAIL = RECIPIENT = 300.0
+CONNECT, GREETING, TLS = 30.0, 300.0, 60.0
+HELLO = AUTH = MAIL = RECIPIENT = 300.0
 DATA, BLOCK, DOT, QUIT = 120.0, 180.0, 600.0, 10.0
-"""Seconds for each phase."""
+"""Seconds for each phase (RFC 5321 4.5.3.2)."""
 
-_DONE, _GO_ON = range(200, 300), range(354, 355)
-"""Positive replies to a command, and to DATA."""
-
+_READY, _GO_AHEAD = range(220, 221), range(354, 355)
+_LOGGING_IN = range(235, 335)
 _AUTHENTICATION_REQUIRED = 530
-_SERVICE_CLOSES = 421
 
 
 class HopError(Exception):
-    """The hop cannot be used; `reply` is what it said, or what is to be said of it."""
+    """The hop cannot be used; `reply` says why. It is permanent if the destination will never take mail."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
         self.reply = reply
 
 
-class BrokenError(Exception):
-    """The connection has ended, or must not be used any more."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(str(reply))
-        self.reply = reply
+class TlsError(HopError):
+    """TLS does not work with this hop."""
 
 
-def broken(text: str) -> BrokenError:
-    """Return the error of a connection that failed us; it is transient."""
-    return BrokenError(Reply(451, "4.4.2", text))
-
-
-@implementer(IPushProducer)
-class Connection(Protocol):
+class Connection(Conversation):
     """An SMTP client; see the module.
 
     `name` is what we are called in EHLO. `is_stale` while no reply to a mail shows that the connection, which has
-    carried another, is alive. `on_lost` is called when it ends.
+    carried another, is alive.
     """
 
-    transport: Any
-
     def __init__(self, reactor: Any, hop: Hop, name: str, login: Login | None = None) -> None:
-        self.reactor = reactor
+        super().__init__(reactor)
         self.hop = hop
         self.name = name
         self.login = login
-        self.on_lost: Callable[[], object] = lambda: None
         self.extensions: dict[str, str] = {}
-        self._parser = ReplyParser()
-        self._replies: deque[Reply] = deque()
-        self._expected = 1  # the greeting
-        self._broken: BrokenError | None = None
-        self._wakeup: Deferred[None] | None = None
-        self._awaited, self._deadline = "", 0.0
-        self._timer: Any = None
-        self._paused = False
-        self._in_transaction = False
         self.is_stale = False
+        self.tls = ""
+        self._is_verified = False
+        self._in_transaction = False
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether a mail can be sent."""
-        return self._broken is None
-
-    # Greeting
+    # Getting ready
 
     async def open(self) -> None:
-        """Wait for the greeting and greet; HopError if the peer does not want us."""
+        """Do all that comes before the first mail; HopError if the hop does not want us, or we not it."""
         try:
-            self._demand(await self._reply(GREETING, "the greeting"), "the greeting")
+            if self.hop.tls == "implicit":
+                await self._start_tls()
+            self._demand(await self.reply(GREETING, "the greeting", _READY), "The greeting")
             await self._hello()
+            if self.hop.tls in {"required", "opportunistic"}:
+                await self._upgrade()
+            if self.login is not None:
+                await self._log_in(self.login)
         except BrokenError as error:
             raise HopError(error.reply) from None
 
     async def _hello(self) -> None:
-        reply = await self._ask(f"EHLO {self.name}", HELLO)
+        reply = await self.ask(f"EHLO {self.name}", HELLO)
         if reply.is_permanent:
             self.extensions = {}
-            self._demand(await self._ask(f"HELO {self.name}", HELLO), "HELO")
+            self._demand(await self.ask(f"HELO {self.name}", HELLO), "HELO")
             return
         self._demand(reply, "EHLO")
         words = (line.partition(" ") for line in reply.lines[1:])
         self.extensions = {keyword.upper(): parameters for keyword, _, parameters in words}
 
+    async def _upgrade(self) -> None:
+        """STARTTLS; what was said before it is forgotten (RFC 3207 4.2)."""
+        if "STARTTLS" in self.extensions:
+            reply = await self.ask("STARTTLS", HELLO, positive=_READY)
+            if reply.is_positive:
+                self.extensions = {}
+                await self._start_tls()
+                await self._hello()
+                return
+        if self.hop.tls == "required":
+            raise TlsError(Reply(451, "4.7.4", "The next hop has no STARTTLS for us, which the route demands"))
+
+    async def _start_tls(self) -> None:
+        is_demanded = self.hop.tls != "opportunistic"
+        context = client_tls.verified(self.hop.host) if is_demanded else client_tls.unverified(self.hop.host)
+        try:
+            await self.start_tls(context, TLS)
+        except BrokenError as error:
+            raise TlsError(Reply(451, "4.7.5", f"TLS failed: {error.reply.text}")) from None
+        self._is_verified = is_demanded
+        self.tls = self.transport.getHandle().get_protocol_version_name()
+
+    async def _log_in(self, login: Login) -> None:
+        if not self._is_verified and self.hop.tls != "none":
+            raise HopError(Reply(451, "4.7.4", "No password is sent without verified TLS"))
+        names = client_auth.mechanisms(self.extensions.get("AUTH", ""), is_secret=self._is_verified)
+        if not names:
+            raise HopError(Reply(451, "4.7.4", "The next hop offers no way to log in, which the route demands"))
+        try:
+            await self._authenticate(names[0], login)
+        except ValueError:
+            raise HopError(Reply(451, "4.7.0", f"The next hop's side of AUTH {names[0]} makes no sense")) from None
+
+    async def _authenticate(self, mechanism: str, login: Login) -> None:
+        steps = client_auth.steps(mechanism, login)
+        line = next(steps)
+        while True:
+            reply = client_auth.without_secrets(await self.ask(line, AUTH, positive=_LOGGING_IN), login)
+            if reply.code != 334:
+                self._demand(reply, f"AUTH {mechanism}")
+                return
+            try:
+                line = steps.send(reply.text)
+            except StopIteration:
+                raise HopError(Reply(451, "4.7.0", f"The next hop never ends AUTH {mechanism}")) from None
+
     def _demand(self, reply: Reply, what: str) -> None:
-        if not 200 <= reply.code < 300:
-            raise HopError(_transient(reply, f"{what} was refused"))
+        if not reply.is_positive:
+            raise HopError(_as_transient(reply, f"{what} was refused"))
 
     # Mails
 
@@ -132,7 +156,7 @@ class Connection(Protocol):
             return dict.fromkeys(places, refusal)
         replies: dict[int, Reply] = {}
         try:
-            await self._transaction(mail, places, replies)
+            await self._transact(mail, places, replies)
         except BrokenError as error:
             if self.is_stale:
                 raise HopError(error.reply) from None
@@ -150,39 +174,40 @@ class Connection(Protocol):
             return Reply(554, "5.6.3", "The next hop does not take 8-bit mail (8BITMIME)")
         return None
 
-    async def _transaction(self, mail: QueuedMail, places: Sequence[int], replies: dict[int, Reply]) -> None:
-        envelope = mail.envelope
-        sender = self._mail(envelope)
-        recipients = [self._rcpt(envelope.recipients[place]) for place in places]
+    async def _transact(self, mail: QueuedMail, places: Sequence[int], replies: dict[int, Reply]) -> None:
+        """Send a mail, filling in the reply of each recipient as it is known."""
+        commands = [self._mail(mail.envelope), *(self._rcpt(mail.envelope.recipients[place]) for place in places)]
         ahead = "PIPELINING" in self.extensions
         if self._in_transaction:
-            self._demand(await self._ask("RSET", MAIL), "RSET")
+            self._demand(await self.ask("RSET", MAIL), "RSET")
         self._in_transaction = True
         if ahead:
-            self._write("\r\n".join([sender, *recipients, "DATA", ""]), len(recipients) + 2)
-        accepted = []
-        refusal = await self._ask(sender, MAIL, ahead=ahead)
+            self.write("\r\n".join([*commands, "DATA", ""]).encode(), len(commands) + 1)
+        reply = await self.ask(commands[0], MAIL, ahead=ahead)
         self.is_stale = False
-        if refusal.code == _AUTHENTICATION_REQUIRED:
-            raise HopError(_transient(refusal, "MAIL was refused"))
-        if not refusal.is_positive:
-            replies.update(dict.fromkeys(places, refusal))
+        if reply.code == _AUTHENTICATION_REQUIRED:
+            raise HopError(_as_transient(reply, "MAIL was refused"))
+        if not reply.is_positive:
+            replies.update(dict.fromkeys(places, reply))
             if not ahead:
                 return
-        for place, recipient in zip(places, recipients, strict=True):
-            reply = await self._ask(recipient, RECIPIENT, ahead=ahead)
-            if reply.is_positive:
-                accepted.append(place)
-            else:
-                replies.setdefault(place, _as_transient_if_too_many(reply))
+        accepted = await self._recipients(places, commands[1:], replies, ahead=ahead)
         if accepted or ahead:
-            reply = await self._ask("DATA", DATA, ahead=ahead, positive=_GO_ON)
-            if reply.is_positive:
-                reply = await self._send(mail.content if accepted else Content(0, b""))
-                self._in_transaction = False
-                self.is_stale = True
-            for place in accepted:
-                replies.setdefault(place, reply)
+            reply = await self._data(mail.content if accepted else Content(0, b""), ahead=ahead)
+            replies.update(dict.fromkeys(accepted, reply))
+
+    async def _recipients(
+        self, places: Sequence[int], commands: Sequence[str], replies: dict[int, Reply], *, ahead: bool
+    ) -> list[int]:
+        """Name the recipients; return those that are accepted."""
+        accepted = []
+        for place, command in zip(places, commands, strict=True):
+            reply = await self.ask(command, RECIPIENT, ahead=ahead)
+            if not reply.is_positive:
+                replies.setdefault(place, _as_transient_if_too_many(reply))
+            elif place not in replies:
+                accepted.append(place)
+        return accepted
 
     def _mail(self, envelope: Envelope) -> str:
         words = [f"MAIL FROM:<{envelope.sender}>"]
@@ -204,158 +229,60 @@ class Connection(Protocol):
             words += [f"ORCPT={encode_xtext(recipient.orcpt)}"] if recipient.orcpt else []
         return " ".join(words)
 
-    async def _send(self, content: Content) -> Reply:
-        """Send a content; return the reply to its end."""
-        self._expected += 1
+    async def _data(self, content: Content, *, ahead: bool) -> Reply:
+        """Send DATA and the content; return the reply that decides."""
+        reply = await self.ask("DATA", DATA, ahead=ahead, positive=_GO_AHEAD)
+        if not reply.is_positive:
+            return reply
         if content.path is None:
-            self._transport_write(stuffed(content.data or b""))
+            self.write(stuffed(content.data or b""), 1)
         else:
             await self._send_file(content.path)
-        return await self._reply(DOT, "the end of the mail")
+        reply = await self.reply(DOT, "the end of the mail")
+        self._in_transaction = False
+        self.is_stale = True
+        return reply
 
     async def _send_file(self, path: str) -> None:
-        self.transport.registerProducer(self, True)
         stuffer = DotStuffer()
-        try:
-            async with FileBlocks(self.reactor, path) as blocks:
+        async with FileBlocks(self.reactor, path) as blocks:
+            self.write(b"", 1)
+            self.transport.registerProducer(self, True)
+            try:
                 while block := await blocks.read():
-                    self._transport_write(stuffer.feed(block))
-                    await self._until(lambda: not self._paused, BLOCK, "the mail to be taken")
-                    self._demand_silence()
-            self._transport_write(stuffer.end())
-        finally:
-            self._paused = False
-            self.transport.unregisterProducer()
+                    self.write(stuffer.feed(block), 0)
+                    await self.until(lambda: not self.is_paused, BLOCK, "the mail to be read")
+                    self._stop_if_answered()
+                self.write(stuffer.end(), 0)
+            finally:
+                self.is_paused = False
+                self.transport.unregisterProducer()
 
-    def _demand_silence(self) -> None:
-        """An answer in the middle of a content is the last that is taken from this peer, and no 250."""
-        if not self._replies:
-            return
-        reply = self._replies[0]
-        self._break(
-            BrokenError(reply) if not reply.is_positive else broken("The next hop answered before the mail's end")
-        )
-        raise self._broken or broken("The connection was lost")
+    def _stop_if_answered(self) -> None:
+        """An answer before the content's end is the last that is taken from this peer, and it is not a yes."""
+        reply = self.early_reply()
+        if reply is not None:
+            error = broken("The next hop answered before the mail's end") if reply.is_positive else BrokenError(reply)
+            self.break_off(error)
+            raise error
 
-    # Commands and replies
+    # The end
 
     async def quit(self) -> None:
         """Take leave and close."""
-        if self._broken is None:
+        if self.is_usable:
             with suppress(BrokenError):
-                await self._ask("QUIT", QUIT)
+                await self.ask("QUIT", QUIT)
         self.transport.loseConnection()
 
     def abort(self) -> None:
         """Close at once."""
-        self._break(broken("The connection was closed"))
-
-    async def _ask(self, command: str, seconds: float, *, ahead: bool = False, positive: range = _DONE) -> Reply:
-        """Send a command, unless it went ahead, and return its reply."""
-        if not ahead:
-            self._write(f"{command}\r\n", 1)
-        return await self._reply(seconds, command.partition(" ")[0], positive)
-
-    def _write(self, commands: str, count: int) -> None:
-        self._expected += count
-        self._transport_write(commands.encode("utf-8"))
-
-    def _transport_write(self, data: bytes) -> None:
-        if self._broken is not None:
-            raise self._broken
-        self.transport.write(data)
-
-    async def _reply(self, seconds: float, what: str, positive: range = _DONE) -> Reply:
-        await self._until(lambda: bool(self._replies), seconds, what)
-        reply = self._replies.popleft()
-        if reply.code == _SERVICE_CLOSES:
-            self._break(BrokenError(reply))
-        elif reply.is_positive and reply.code not in positive:
-            error = broken(f"The next hop answered {what} with {reply.code}")
-            self._break(error)
-            raise error
-        return reply
-
-    async def _until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        """Return when the condition holds; BrokenError if the connection ends or the time is over before."""
-        if condition():
-            return
-        self._awaited, self._deadline = what, self.reactor.seconds() + seconds
-        if self._timer is None:
-            self._timer = self.reactor.callLater(seconds, self._check_time)
-        elif self._timer.getTime() > self._deadline:
-            self._timer.reset(seconds)
-        while not condition():
-            if self._broken is not None:
-                raise self._broken
-            self._wakeup = Deferred()
-            await self._wakeup
-
-    def _check_time(self) -> None:
-        # The timer is not moved by each reply: when it fires, the deadline may be a later one.
-        self._timer = None
-        left = self._deadline - self.reactor.seconds()
-        if self._wakeup is None:
-            return
-        if left > 0:
-            self._timer = self.reactor.callLater(left, self._check_time)
-        else:
-            self._break(broken(f"Timed out while waiting for {self._awaited}"))
-
-    def _wake(self) -> None:
-        wakeup, self._wakeup = self._wakeup, None
-        if wakeup is not None:
-            wakeup.callback(None)
-
-    def _break(self, error: BrokenError) -> None:
-        if self._broken is None:
-            self._broken = error
-            self.transport.abortConnection()
-            self._wake()
-
-    # Twisted
-
-    def dataReceived(self, data: bytes) -> None:
-        """IProtocol API: take replies, as many as were asked for."""
-        try:
-            replies = self._parser.feed(data)
-        except ReplyError as error:
-            self._break(broken(f"The next hop does not speak SMTP: {error}"))
-            return
-        for reply in replies:
-            if self._expected == 0:
-                self._break(BrokenError(reply) if reply.code == _SERVICE_CLOSES else broken("A reply to nothing"))
-                break
-            self._expected -= 1
-            self._replies.append(reply)
-        self._wake()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """IProtocol API."""
-        if self._broken is None:
-            self._broken = broken(f"The connection was lost: {reason.getErrorMessage()}")
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake()
-        self.on_lost()
-
-    def pauseProducing(self) -> None:
-        """IPushProducer API: the peer does not read as fast as we send."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """IPushProducer API: the peer has read."""
-        self._paused = False
-        self._wake()
-
-    def stopProducing(self) -> None:
-        """IPushProducer API: the connection is lost; connectionLost says so."""
+        self.break_off(broken("The connection was closed"))
 
 
-def _transient(reply: Reply, what: str) -> Reply:
-    """Return a reply that says that what the hop refused concerns no mail."""
-    return Reply(451, "4.4.0" if not reply.is_transient else reply.enhanced, f"{what}: {reply}")
+def _as_transient(reply: Reply, what: str) -> Reply:
+    """Return what a hop refused as a reply that concerns no mail."""
+    return Reply(451, reply.enhanced if reply.is_transient else "4.4.0", f"{what}: {reply}")
 
 
 def _as_transient_if_too_many(reply: Reply) -> Reply:
@@ -365,11 +292,20 @@ def _as_transient_if_too_many(reply: Reply) -> Reply:
 
 async def connect(reactor: Any, hop: Hop, name: str, login: Login | None) -> Connection:
     """Return a connection to a hop that takes mails; HopError if there is none to be had."""
-    endpoint = HostnameEndpoint(reactor, hop.host, hop.port, timeout=CONNECT)
+    try:
+        return await _connect(reactor, hop, name, login)
+    except TlsError:
+        if hop.tls != "opportunistic" or login is not None:
+            raise
+    return await _connect(reactor, Hop(hop.host, hop.port, "none"), name, None)
+
+
+async def _connect(reactor: Any, hop: Hop, name: str, login: Login | None) -> Connection:
     factory = Factory.forProtocol(lambda: Connection(reactor, hop, name, login))
     factory.noisy = False
+    endpoint = HostnameEndpoint(reactor, hop.host, hop.port, timeout=CONNECT)
     try:
-        connection: Any = await endpoint.connect(factory)
+        connection = cast("Connection", await endpoint.connect(factory))
     except Exception as error:
         raise HopError(Reply(451, "4.4.1", f"Cannot connect to {hop}: {error or type(error).__name__}")) from error
     try:
@@ -377,4 +313,4 @@ async def connect(reactor: Any, hop: Hop, name: str, login: Login | None) -> Con
     except BaseException:
         connection.abort()
         raise
-    return cast("Connection", connection)
+    return connection
