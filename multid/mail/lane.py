@@ -22,7 +22,7 @@ from multid.mail.breaker import Breaker
 from multid.mail.outbound import Connection, HopError, connect
 from multid.mail.queued import QueuedMail
 from multid.mail.reply import Reply
-from multid.mail.route import Hop, Route
+from multid.mail.route import Hop, Login, Route
 
 IDLE = 5.0
 """Seconds a connection is kept for the next mail."""
@@ -44,6 +44,7 @@ class Attempt:
     passes_dsn: bool = False
 
 
+Connect = Callable[[Any, Hop, str, Login | None], Awaitable[Connection]]
 Result = Attempt | HopError | Failure
 """A try, or what the destination's state is instead, or an error of our own."""
 
@@ -69,6 +70,7 @@ class Lane:
     hostname: str
     find_hops: Callable[[str], Awaitable[Sequence[Hop]]]
     on_room: Callable[["Lane"], None]
+    connect: Connect = connect
     parked: dict[str, None] = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker)
     error: Reply | None = None
@@ -181,7 +183,7 @@ class Lane:
         error = HopError(Reply(451, "4.4.4", "The destination has no mail server"))
         for hop in await self.find_hops(self.destination):
             try:
-                return await connect(self.reactor, hop, self.hostname, self.route.login)
+                return await self.connect(self.reactor, hop, self.hostname, self.route.login)
             except HopError as failed:
                 error = failed
         raise error

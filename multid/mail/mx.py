@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.names import dns
-from twisted.names.error import DNSNameError, ResolverError
+from twisted.names.error import DNSNameError
 
 from multid.mail.outbound import HopError
 from multid.mail.reply import Reply
@@ -69,8 +69,8 @@ class Exchangers:
             answers, _, _ = await lookup(domain.encode("idna").decode())
         except (DNSNameError, UnicodeError):
             raise HopError(NO_DOMAIN) from None
-        except (ResolverError, OSError) as error:
-            text = f"The DNS gives no answer for {domain}: {error or type(error).__name__}"
+        except Exception as error:
+            text = f"The DNS gives no answer for {domain}: {str(error) or type(error).__name__}"
             raise HopError(Reply(451, "4.4.3", text)) from None
         return [answer.payload for answer in answers if answer.type == kind]
 

@@ -307,7 +307,8 @@ async def _connect(reactor: Any, hop: Hop, name: str, login: Login | None) -> Co
     try:
         connection = cast("Connection", await endpoint.connect(factory))
     except Exception as error:
-        raise HopError(Reply(451, "4.4.1", f"Cannot connect to {hop}: {error or type(error).__name__}")) from error
+        text = f"Cannot connect to {hop}: {str(error) or type(error).__name__}"
+        raise HopError(Reply(451, "4.4.1", text)) from error
     try:
         await connection.open()
     except BaseException:

@@ -30,7 +30,8 @@ from multid.mail.bounces import Bounces, BounceSettings, Occasion, Verdict
 from multid.mail.dsn import MAX_RETURNED
 from multid.mail.interface import Spool, SpoolError
 from multid.mail.judgement import Judgement, judge, judge_untried
-from multid.mail.lane import Attempt, Job, Lane, Result
+from multid.mail.lane import Attempt, Connect, Job, Lane, Result
+from multid.mail.outbound import connect
 from multid.mail.queued import Content, DeliveryState, MailState, QueuedMail, Update
 from multid.mail.reply import LOCAL_ERROR, Reply
 from multid.mail.retry import RetryPolicy
@@ -87,6 +88,7 @@ class DeliveryQueue:
         *,
         new_id: Callable[[], str],
         find_exchangers: Callable[[str, Route], Awaitable[Sequence[Hop]]] | None = None,
+        connect: Connect = connect,
         wall: Callable[[], float] = time.time,
         randomness: Callable[[], float] = random.random,
     ) -> None:
@@ -100,6 +102,7 @@ class DeliveryQueue:
         self.unrouted: dict[str, None] = {}
         self.active: dict[str, Handling | None] = {}
         self._reactor = reactor
+        self._connect = connect
         self._wall = wall
         self._random = randomness
         self._find_exchangers = find_exchangers
@@ -282,7 +285,8 @@ class DeliveryQueue:
     def _lane(self, route: Route, destination: str) -> Lane:
         lane = self.lanes.get((route, destination))
         if lane is None:
-            lane = Lane(self._reactor, route, destination, self.settings.hostname, self._hops(route), self._on_room)
+            hostname, hops = self.settings.hostname, self._hops(route)
+            lane = Lane(self._reactor, route, destination, hostname, hops, self._on_room, self._connect)
             self.lanes[route, destination] = lane
         return lane
 
