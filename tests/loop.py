@@ -22,13 +22,6 @@ class Loop(EPollReactor):
     def seconds(self) -> float:
         return self.now
 
-    def getThreadPool(self) -> Any:
-        """Return the pool, working although the reactor is only turned, not run."""
-        pool = super().getThreadPool()
-        if not pool.started:
-            pool.start()
-        return pool
-
     def advance(self, seconds: float) -> None:
         """Let time pass, with one turn at its end."""
         self.now += seconds

@@ -31,6 +31,9 @@ _PAUSE = 5.0
 """Seconds without new connections after the hop refused one but serves others."""
 
 
+_SHUTTING_DOWN = HopError(Reply(451, "4.3.2", "Shutting down"))
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What one try gave: a reply for each recipient tried, whose it is, and whether it takes over DSN requests.
@@ -80,6 +83,7 @@ class Lane:
     def __post_init__(self) -> None:
         self._waiting: deque[Job] = deque()
         self._idle: list[Deferred[None]] = []
+        self._pacing: list[Deferred[None]] = []
         self._open = 0
         self._working: set[Connection] = set()
         self._next_start = float("-inf")
@@ -134,13 +138,11 @@ class Lane:
         """Finish what is being sent, give back what waits; fires when no connection is left."""
         self._stopped = Deferred()
         self._quiet_alarm()
-        self._give_back(HopError(Reply(451, "4.3.2", "Shutting down")))
-        idle, self._idle = self._idle, []
-        for waiter in idle:
-            waiter.callback(None)
+        self._give_back(_SHUTTING_DOWN)
         stopped = self._stopped
-        if not self._open:
-            stopped.callback(None)
+        for waiter in [*self._idle, *self._pacing]:
+            waiter.callback(None)
+        self._ended()
         return stopped
 
     def abort(self) -> None:
@@ -192,6 +194,9 @@ class Lane:
         while connection.is_usable and (job := await self._next(connection)):
             self._working.add(connection)
             await self._pace()
+            if self._stopped is not None:
+                job.done(job, _SHUTTING_DOWN)
+                return
             result: Result
             try:
                 replies = await connection.deliver(job.mail, job.places)
@@ -216,13 +221,14 @@ class Lane:
             timer = self.reactor.callLater(IDLE, self._expire, waiter)
             connection.on_lost = lambda: self._expire(waiter)
             await waiter
+            if waiter in self._idle:
+                self._idle.remove(waiter)
             if timer.active():
                 timer.cancel()
         return self._waiting.popleft() if self._waiting and connection.is_usable else None
 
     def _expire(self, waiter: Deferred[None]) -> None:
-        if waiter in self._idle:
-            self._idle.remove(waiter)
+        if not waiter.called:
             waiter.callback(None)
 
     async def _pace(self) -> None:
@@ -233,8 +239,12 @@ class Lane:
         self._next_start = start + 1 / self.route.rate
         if start > now:
             turn: Deferred[None] = Deferred()
-            self.reactor.callLater(start - now, turn.callback, None)
+            self._pacing.append(turn)
+            timer = self.reactor.callLater(start - now, turn.callback, None)
             await turn
+            self._pacing.remove(turn)
+            if timer.active():
+                timer.cancel()
 
     def _failed(self, error: HopError) -> None:
         if error.reply.is_permanent:
