@@ -95,7 +95,7 @@ class NetworkService(Service):
         self.counters = Counters()
         self.admission = Admission(config.limits, Access(config.allow, config.deny))
         self.guard = self._guard()
-        self.connections: set[StreamTransport] = set()
+        self.connections: set[Any] = set()
         self.arriving: set[ProxiedConnection] = set()
         self._proxies = _proxies(config)
         self._bad_proxies = Seldom()
@@ -366,7 +366,7 @@ class NetworkService(Service):
         if self.config.record:
             self._record(peer, time.time(), 0.0, (0, 0), f"refused: {reason}")
 
-    def disconnected(self, transport: StreamTransport) -> None:
+    def disconnected(self, transport: Any) -> None:
         """A connection has ended."""
         self.connections.discard(transport)
         self.counters.connections -= 1
