@@ -25,6 +25,9 @@ campaigns: .venv/.tools
 system: .venv/.tools
 	$(BIN)/pytest -m system $(ARGS)
 
+docs: .venv/.tools
+	$(BIN)/python docs/generate.py
+
 bench: .venv/.tools
 	$(BIN)/python -m bench $(ROW)
 
@@ -41,4 +44,4 @@ bench: .venv/.tools
 clean:
 	rm -rf .venv dist build
 
-.PHONY: run test lint coverage campaigns system bench clean
+.PHONY: run test lint coverage campaigns system bench clean docs

@@ -163,6 +163,7 @@ def test_a_text_cut_in_the_middle_of_a_character_is_not_utf8():
         "|x",
         ">0",
         "? ",
+        ", a",
         "- a\nb",
         "%YAML 9.9\n--- a",
         "%YAML 1.1\n%YAML 1.1\n--- a",

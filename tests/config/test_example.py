@@ -105,7 +105,7 @@ def test_every_address_is_on_loopback_and_needs_no_privilege():
 
 
 def test_no_line_is_too_long_to_read():
-    assert max(map(len, LINES)) <= 125
+    assert max(map(len, LINES)) <= 120
 
 
 def test_every_key_is_explained():

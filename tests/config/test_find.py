@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from multid.config import find
-from multid.config.find import find_config
+from multid.config.find import admin_socket, find_config
+from multid.config.load import load
 from multid.config.problems import ConfigErrors
 
 
@@ -46,6 +47,38 @@ def test_a_name_is_shown_as_it_was_given():
     assert str(find_config("a.yaml", {}, Path())) == "a.yaml"
 
 
+@pytest.mark.parametrize(
+    ("text", "socket"),
+    [
+        ("services: {}", "var/admin.sock"),
+        ("state_dir: /var/lib/multid", "/var/lib/multid/admin.sock"),
+        ("admin: {socket: /run/multid/admin.sock}\nstate_dir: x", "/run/multid/admin.sock"),
+        ("admin:\nstate_dir:", "var/admin.sock"),
+        ("admin: x\nstate_dir: [y]", "var/admin.sock"),
+        ("admin: {socket: [z], scoket: y}\nserv: 1", "var/admin.sock"),
+        ("- a", "var/admin.sock"),
+        ("", "var/admin.sock"),
+    ],
+)
+def test_the_admin_socket_is_found_in_any_file_that_can_be_read(tmp_path, text, socket):
+    (tmp_path / "a.yaml").write_text(text)
+    assert admin_socket(tmp_path / "a.yaml") == Path(socket)
+
+
+def test_without_a_file_that_can_be_read_there_is_no_socket(tmp_path):
+    (tmp_path / "a.yaml").write_text("{")
+    with pytest.raises(ConfigErrors):
+        admin_socket(tmp_path / "a.yaml")
+    with pytest.raises(ConfigErrors, match="cannot be read"):
+        admin_socket(tmp_path / "none.yaml")
+
+
+def test_the_admin_socket_is_that_of_the_models(tmp_path):
+    (tmp_path / "a.yaml").write_text("services: {}")
+    file = load(tmp_path / "a.yaml", {}).file
+    assert admin_socket(tmp_path / "a.yaml") == (file.admin.socket or file.state_dir / "admin.sock")
+
+
 def test_it_needs_neither_pydantic_nor_twisted():
-    code = "import sys, multid.config.find; print([m for m in sys.modules if m in ('pydantic', 'twisted', 'yaml')])"
+    code = "import sys, multid.config.find; print([m for m in sys.modules if m in ('pydantic', 'twisted')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

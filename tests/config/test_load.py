@@ -1,6 +1,7 @@
 """A good configuration becomes frozen values with the place of every key; of a bad one each mistake is told once."""
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +31,7 @@ class Plain(ServiceConfig):
     size: Size = Field(default=1024, ge=512)
     several: tuple[Pair | Named, ...] = ()
     pairs: dict[str, Pair] = {}
+    day: date = date(2026, 11, 20)
     few: tuple[str, ...] = Field(default=(), max_length=2)
     short: str = Field(default="", max_length=3, pattern="^[a-z]*$")
 
@@ -179,6 +181,15 @@ def test_a_pattern_may_match_nothing(read):
     assert read("include: ['conf.d/*.yaml']\n").sources == (Path("a.yaml"),)
 
 
+@pytest.mark.parametrize("pattern", ["a\\0b/*", "*\\0", "[", "**/**"])
+def test_no_pattern_does_more_harm_than_to_match_nothing(read, pattern):
+    assert read(f'include: ["{pattern}"]\n').sources == (Path("a.yaml"),)
+
+
+def test_a_port_that_the_kernel_chooses_is_another_for_each(read):
+    read("services: {a: {type: other, listen: [tcp:0, tcp:0]}, b: {type: other, listen: tcp:0}}")
+
+
 def test_a_directory_cannot_be_included(mistakes, tmp_path):
     (tmp_path / "b").mkdir()
     assert mistakes("include: b\n") == ["b: cannot be read: Is a directory"]
@@ -266,6 +277,7 @@ def test_a_value_that_fits_no_branch_is_told_what_each_takes(mistakes):
     [
         ("size: 511B", "4:11: services.plain.size: must be at least 512B, not '511B'"),
         ("few: [a, b, c]", "4:5: services.plain.few: must have at most 2 values"),
+        ("day: tomorrow", "4:10: services.plain.day: must be a valid date or datetime, input is too short"),
         ("short: abcd", "4:12: services.plain.short: must have at most 3 characters"),
         ("short: A", "4:12: services.plain.short: must match ^[a-z]*$, not 'A'"),
         ("timeouts: {idle: 0s}", "4:22: services.plain.timeouts.idle: must be more than 0, not '0s'"),
