@@ -40,14 +40,15 @@ class Key:
     meaning: str
 
 
-def keys(node: Schema, defs: Mapping[str, Schema], prefix: str = "") -> Iterator[Key]:
-    """Yield the keys of a mapping, each followed by those below it."""
+def keys(node: Schema, defs: Mapping[str, Schema], prefix: str = "", whole: Any = None) -> Iterator[Key]:
+    """Yield the keys of a mapping, each followed by those below it; `whole` is the default of the mapping itself."""
     for name, value in node.get("properties", {}).items():
+        default = whole[name] if isinstance(whole, dict) else value.get("default")
         required = name in node.get("required", ())
-        default = "required" if required else default_text(value.get("default"), value, defs)
-        yield Key(prefix + name, takes(value, defs), default, value.get("description", ""))
+        shown = "required" if required else default_text(default, value, defs)
+        yield Key(prefix + name, takes(value, defs), shown, value.get("description", ""))
         for below, suffix in mappings(value):
-            yield from keys(defs[below], defs, f"{prefix}{name}{suffix}.")
+            yield from keys(defs[below], defs, f"{prefix}{name}{suffix}.", default)
 
 
 def mappings(value: Schema) -> Iterator[tuple[str, str]]:
@@ -78,7 +79,13 @@ def takes(value: Schema, defs: Mapping[str, Schema]) -> str:
         return PATTERNS[value["pattern"]]
     if value.get("format") in FORMATS:
         return FORMATS[value["format"]]
-    words = {"string": "text", "boolean": "true | false", "integer": "whole number", "number": "number"}
+    words = {
+        "string": "text",
+        "boolean": "true | false",
+        "integer": "whole number",
+        "number": "number",
+        "object": "mapping",
+    }
     return words.get(str(value.get("type")), str(value.get("type"))) + bounds(value)
 
 
