@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from multid.config import units
 from multid.config.document import Document, Keys
-from multid.config.problems import Place, Problem, did_you_mean, visible
+from multid.config.problems import Place, Problem, did_you_mean, nearest, visible
 
 Part = str | int
 
@@ -54,9 +54,9 @@ def explain(error: ValidationError, model: type[BaseModel], document: Document, 
         data = data[key]
     errors = [_Error(details, data) for details in error.errors(include_url=False)]
     found = list(_best_branches([one for one in errors if not one.is_only_of_items]))
-    problems = [(one, _problem(one, model, document, base)) for one in found]
-    misspelt = {(one.path[:-1], problem.hint) for one, problem in problems if one.type == "extra_forbidden"}
-    return [problem for one, problem in problems if (one.path, f"did you mean {one.missing!r}?") not in misspelt]
+    unknown = [one.path for one in found if one.type == "extra_forbidden"]
+    misspelt = {(path[:-1], nearest(str(path[-1]), fields(model, path[:-1]))) for path in unknown}
+    return [_problem(one, model, document, base) for one in found if (one.path, one.missing) not in misspelt]
 
 
 class _Error:

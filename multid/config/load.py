@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from multid.config.document import Document, Keys, read_document
 from multid.config.explain import explain
 from multid.config.model import File, ServiceConfig
-from multid.config.problems import ConfigErrors, Place, Problem, did_you_mean
+from multid.config.problems import ConfigErrors, Place, Problem, did_you_mean, nearest
 
 Kinds = Mapping[str, type[ServiceConfig]]
 
@@ -60,8 +60,7 @@ class _Reading:
         main = self._read(self.path)
         if main.data is None and not main.problems:
             self.problems.append(Problem(Place(main.name), "is empty", "a configuration has at least 'services:'"))
-        data = self._mapping(main)
-        file = self._model(File, {**data, "services": {}}, main) if data is not None else None
+        file = self._file(main)
         self._services(main)
         for pattern, place in _patterns(main):
             self._include(pattern, place)
@@ -70,6 +69,17 @@ class _Reading:
             raise ConfigErrors(self._sorted())
         file = file.model_copy(update={"services": self.services})
         return Loaded(file, self.path, tuple(self.documents), MappingProxyType(self._places()))
+
+    def _file(self, document: Document) -> Any:
+        """Return the keys of the file but for the services, or None where that cannot be."""
+        data = self._mapping(document)
+        if data is None:
+            return None
+        for key in self.kinds.keys() & data.keys():
+            self.problems.append(
+                Problem(document.keys[key,], f"unknown key {key!r}", "services stand below 'services:'")
+            )
+        return self._model(File, {key: data[key] for key in data if key not in {"services", *self.kinds}}, document)
 
     def _read(self, path: Path) -> Document:
         self._seen.add(os.path.abspath(path))
@@ -138,10 +148,10 @@ class _Reading:
 
     def _unknown(self, kind: str, place: Place) -> str:
         """Note a type that is none; return the one that was meant, which tells the other mistakes of the stanza."""
-        hint = did_you_mean(kind, self.kinds)
-        known = "" if hint else f"; there are {', '.join(sorted(self.kinds))}"
-        self.problems.append(Problem(place, f"unknown type of service {kind!r}{known}", hint))
-        return hint.split("'")[1] if hint else ""
+        meant = nearest(kind, self.kinds)
+        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(self.kinds))}"
+        self.problems.append(Problem(place, f"unknown type of service {kind!r}", hint))
+        return meant
 
     def _model(self, model: type[BaseModel], data: Any, document: Document, base: Keys = ()) -> Any:
         """Return the data as a value of the model, or None where it is none and the problems are noted."""

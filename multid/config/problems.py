@@ -94,13 +94,19 @@ class Mistake(ValueError):  # noqa: N818 - of the user, not an error of ours
         self.private = private
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return `did you mean 'x'?` for the nearest of the words, or nothing where none is near."""
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return the word that was most probably meant, or nothing where none is near."""
     if not any(character.isalpha() for character in word):
         return ""
     by_case = {known.lower(): known for known in words}
     near = difflib.get_close_matches(word.lower()[:60], by_case, n=1, cutoff=0.6)
-    return f"did you mean {by_case[near[0]]!r}?" if near else ""
+    return by_case[near[0]] if near else ""
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the nearest of the words, or nothing where none is near."""
+    meant = nearest(word, words)
+    return f"did you mean {meant!r}?" if meant else ""
 
 
 def visible(text: str) -> str:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from twisted.logger import Logger
 
 from multid.config.address import Address
-from multid.config.model import Limits, ServiceConfig
+from multid.config.model import LISTED, Limits, ServiceConfig
 from multid.lines.escape import escape
 from multid.net.peer import Peer
 from multid.net.program import Program
@@ -35,7 +35,7 @@ class ExecConfig(ServiceConfig):
 
     datagrams: ClassVar[bool] = False
 
-    command: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+    command: Annotated[tuple[str, ...], LISTED, BeforeValidator(_words)] = Field(
         min_length=1,
         description="the program and its arguments, as a list or as a shell would part them; no shell runs",
     )
