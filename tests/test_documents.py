@@ -1,12 +1,18 @@
 """What is generated in the documents is what the models and the commands say now, and their examples are true."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import pytest
+
+from multid.config.load import load
+from multid.config.model import File
+from multid.kinds import discover
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -40,6 +46,21 @@ def test_a_document_without_marks_is_refused():
 def test_a_man_page_has_no_mistake(page):
     command = ["groff", "-man", "-ww", "-b", "-z", "-Tutf8", "-Kutf8", str(page)]
     assert subprocess.run(command, capture_output=True, text=True).stderr == ""
+
+
+def stanzas():
+    for page in sorted([*DOCS.glob("*.md"), ROOT / "README.md"]):
+        blocks = re.findall(r"(?ms)^```yaml\n(.*?)^```", page.read_text("utf-8"))
+        yield from (pytest.param(block, id=f"{page.name}-{number}") for number, block in enumerate(blocks, 1))
+
+
+@pytest.mark.parametrize("text", [*stanzas()])
+def test_a_configuration_shown_is_a_good_one(text, tmp_path):
+    (tmp_path / "a.yaml").write_text(text if text.startswith(TOP) else "services:\n" + indent(text, "  "))
+    load(tmp_path / "a.yaml", {name: kind.config for name, kind in discover().items()})
+
+
+TOP = tuple(f"{name}:" for name in File.model_fields)
 
 
 def test_the_mistakes_shown_are_what_is_said(tmp_path):

@@ -104,6 +104,14 @@ def test_every_address_is_on_loopback_and_needs_no_privilege():
             assert address.port > 1023
 
 
+OTHERS = sorted({*(ROOT / "config").rglob("*.yaml"), *(ROOT / "systemd").glob("*.yaml")} - {EXAMPLE})
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.name)
+def test_every_other_example_loads(path):
+    load(path, KINDS)
+
+
 def test_no_line_is_too_long_to_read():
     assert max(map(len, LINES)) <= 120
 
