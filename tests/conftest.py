@@ -6,14 +6,16 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from twisted.logger import globalLogPublisher
 
 from multid.kinds import discover
 from multid.net.service import NetworkService
 from tests.loop import Loop, runtime
 
-settings.register_profile("multid", deadline=None)  # a busy machine is no defect of ours
+settings.register_profile(
+    "multid", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no defect
 settings.load_profile("multid")
 
 

@@ -29,9 +29,8 @@ def raw(batch: Received) -> bytes:
 
 def rfc5424(batch: Received) -> bytes:
     """Return a syslog message for each line."""
-    source = batch.source
-    if source.parse is None:
-        return _prefixed(batch, _header(batch.time, syslog.DEFAULT_PRI, source.host, source.service))
+    if batch.source.parse is None:
+        return _prefixed(batch, header_of(batch))
     return b"".join([_escaped_message(record) for record in batch.records])
 
 
@@ -41,6 +40,11 @@ FORMATS: dict[Format, Callable[[Received], bytes]] = {
     "raw": raw,
     "rfc5424": rfc5424,
 }
+
+
+def header_of(batch: Received) -> bytes:
+    """Return what stands before each line of a batch that is not parsed, to make it a syslog message."""
+    return _header(batch.time, syslog.DEFAULT_PRI, batch.source.host, batch.source.service)
 
 
 def message(record: Record) -> bytes:

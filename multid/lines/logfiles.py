@@ -20,6 +20,7 @@ from multid.lines.format import Format
 from multid.lines.logfile import LogFile
 from multid.lines.path import PathTemplate
 from multid.lines.rotation import Rotation, put_away, tidy
+from multid.lines.waiting import OnFull
 
 OPEN_FILES = 32
 """Files kept open at a time, where the path depends on the line."""
@@ -41,7 +42,7 @@ class FileOptions:
     mode: int = 0o640
     rotation: Rotation = field(default_factory=Rotation)
     sync: Sync = "never"
-    on_full: Literal["pause", "drop"] = "pause"
+    on_full: OnFull = "pause"
 
 
 class LogFiles:

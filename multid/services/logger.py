@@ -21,10 +21,13 @@ from twisted.python.failure import Failure
 
 from multid.config.model import LISTED, Model, Rate, ServiceConfig, Size
 from multid.lines import jsonlines, syslog
+from multid.lines.datagrams import DatagramForwarder
 from multid.lines.escape import check_charset
+from multid.lines.forward import Forwarder
+from multid.lines.journal import Journal
 from multid.lines.ledger import Accounts, Ledger
 from multid.lines.memory import keep_freed_memory
-from multid.lines.model import FileOutput
+from multid.lines.model import FileOutput, JournalOutput, OutputConfig
 from multid.lines.output import Output
 from multid.lines.record import Batch, Received, Source
 from multid.lines.splitter import Framing, Lines, Oversize, Splitter, Unterminated, make_splitter
@@ -75,7 +78,7 @@ class LoggerConfig(ServiceConfig):
     rate: LineRate | None = Field(
         default=None, description="what one peer may send: beyond it TCP is paused, UDP dropped and counted"
     )
-    output: Annotated[tuple[FileOutput, ...], LISTED] = Field(
+    output: Annotated[tuple[OutputConfig, ...], LISTED] = Field(
         default=(FileOutput(file="var/log/{service}.log"),), min_length=1, description="where lines go, to each of them"
     )
 
@@ -335,13 +338,19 @@ class LoggerService(NetworkService):
 
     # Outputs
 
-    def _output(self, output: FileOutput) -> Output:
+    def _output(self, output: OutputConfig) -> Output:
         reactor = self.runtime.reactor
 
-        def in_thread(work: Any) -> Deferred[None]:
+        def in_thread(work: Callable[[], None]) -> Deferred[None]:
             return deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
-        return FileWriter(self.name, output.options(), reactor, in_thread, self._press)
+        if isinstance(output, FileOutput):
+            return FileWriter(self.name, output.options(), reactor, in_thread, self._press)
+        if isinstance(output, JournalOutput):
+            return Journal(self.name, output.journal, output.on_full, reactor, self._press)
+        if output.forward.transport == "udp":
+            return DatagramForwarder(self.name, output.options(), reactor, in_thread)
+        return Forwarder(self.name, output.options(), reactor, self._press)
 
     def _press(self, waits: bool) -> None:
         was_waiting = self.is_waiting

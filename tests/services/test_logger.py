@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -143,7 +144,7 @@ def test_peers_wait_while_the_disk_is_full_and_go_on_where_they_stopped(bench, t
     lines.remove(b"late\n")
     assert b"".join(lines) == sent
     assert service.accounts.total().balanced
-    assert len([event for event in logged if event.get("path") == str(path)]) == 2
+    assert len([event for event in logged if event.get("where") == str(path)]) == 2
 
 
 def test_datagrams_are_dropped_and_counted_while_the_disk_is_full(bench, tmp_path):
@@ -295,3 +296,60 @@ def test_the_status_shows_account_and_outputs(bench, tmp_path):
     assert details["ledger"]["lines"] == {"received": 1, "written": 1, "dropped": {}, "pending": 0}
     assert details["outputs"][0]["problem"] == ""
     service.reopen()
+
+
+def test_a_fleet_feeds_one_collector(bench, tmp_path):
+    """Two loggers forward, one counts frames and one ends lines; the collector parses what they send."""
+    path = tmp_path / "all.json"
+    collector = bench.serve("logger", parse="syslog", **file(path, format="json"))
+    hop = f"tcp:127.0.0.1:{bench.address(collector)[1]}"
+    for number, keys in (
+        (2, {"framing": "octet-counted", "format": "rfc5424"}),
+        (3, {"framing": "lf", "format": "raw"}),
+    ):
+        listen = f"tcp:0:interface=127.0.0.{number}"
+        edge = bench.serve("logger", listen=listen, parse="syslog", output=[{"forward": hop, **keys}])
+        before = path.read_bytes().count(b"\n")
+        send(bench, edge, "<34>Oct 11 22:14:15 host su[7]: 你好\n".encode() * 3)
+        bench.loop.until(lambda before=before: path.read_bytes().count(b"\n") == before + 3)
+    for line in path.read_text().splitlines():
+        found = json.loads(line)
+        assert [found[name] for name in ("severity", "host", "app", "procid", "message")] == [
+            "crit", "host", "su", "7", "你好",
+        ]  # fmt: skip
+
+
+def test_lines_go_to_every_output(bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.bind("journal")
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(("127.0.0.1", 0))
+    hop = f"udp:127.0.0.1:{datagrams.getsockname()[1]}"
+    service = bench.serve(
+        "logger",
+        output=[{"file": "lines.log", "format": "raw"}, {"journal": "journal"}, {"forward": hop, "format": "raw"}],
+    )
+    bench.loop.until(lambda: service._outputs[2]._socket)
+    send(bench, service, b"line\n")
+    assert Path("lines.log").read_bytes() == b"line\n"
+    assert journal.recv(1024).startswith(b"MESSAGE=line\n")
+    assert datagrams.recv(1024) == b"line"
+    assert service.accounts.total().written_lines == 1
+    for one in (journal, datagrams):
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"forward": "tcp:nowhere"}, "next hop"),
+        ({"forward": "udp:a:1", "spool": {"dir": "x"}}, "no use for a spool"),
+        ({"forward": "tcp:a:1", "framing": "nul"}, "octet-counted"),
+        ({"file": "a", "rotate": {"every": "fortnight"}}, "hour"),
+        ({"file": "a", "rotate": {"compress": "rar"}}, "gzip"),
+    ],
+)
+def test_mistakes_in_an_output_are_told(bench, output, message):
+    with pytest.raises(ValueError, match=message):
+        bench.serve("logger", output=[output])

@@ -1,0 +1,399 @@
+"""The next hop: everything arrives once, in order, however often it goes away."""
+
+import os
+import socket
+from contextlib import suppress
+from itertools import pairwise, product
+
+import pytest
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThreadPool
+
+from multid.lines import backlog as backlogs
+from multid.lines import forward, syslog
+from multid.lines.backlog import MemoryBacklog, Spool
+from multid.lines.datagrams import DatagramForwarder
+from multid.lines.forward import Forwarder, ForwardOptions
+from multid.lines.frames import encode, whole
+from multid.lines.ledger import Ledger
+from multid.lines.nexthop import NextHop, parse_next_hop
+from multid.lines.record import Batch, Source
+from multid.lines.splitter import make_splitter, pack
+
+HEADER = b"<13>1 1970-01-01T00:00:00.000000Z 192.0.2.1 log - - - "
+
+
+def batch(*lines: bytes, ledger: Ledger | None = None, parse=None) -> Batch:
+    packed = pack(list(lines), sum(map(len, lines)) + len(lines))
+    return Batch(0.0, Source("log", "192.0.2.1:5", "192.0.2.1", parse=parse), packed, ledger or Ledger())
+
+
+class Collector:
+    """A next hop that can go away: it listens, takes connections one after another, and keeps what they send."""
+
+    def __init__(self) -> None:
+        self.received: list[bytearray] = []
+        self.connection: socket.socket | None = None
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.port = self.listener.getsockname()[1]
+
+    def go(self, *, reset: bool = False) -> None:
+        self.listener.close()
+        if self.connection is not None:
+            if reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            self.connection.close()
+        self.connection = None
+
+    def come(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.listener.setblocking(False)
+
+    def take(self) -> bytes:
+        """Read what is there, and return all that this connection sent so far."""
+        with suppress(OSError):
+            if self.connection is None:
+                self.connection, _ = self.listener.accept()
+                self.connection.setblocking(False)
+                self.received.append(bytearray())
+            while data := self.connection.recv(1 << 20):
+                self.received[-1] += data
+            self.connection.close()
+            self.connection = None
+        return bytes(self.received[-1]) if self.received else b""
+
+
+class Rig:
+    def __init__(self, loop, **options) -> None:
+        self.loop = loop
+        self.collector = Collector()
+        self.ledger = Ledger()
+        self.pressure: list[bool] = []
+        self.options = {"framing": "lf", "format": "raw", **options}
+        self.begin()
+
+    def begin(self) -> None:
+        hop = NextHop("tcp", "127.0.0.1", self.collector.port)
+        self.output = Forwarder("log", ForwardOptions(hop, **self.options), self.loop, self.pressure.append)
+        self.output.open()
+        self.output.start()
+
+    def write(self, *lines: bytes) -> None:
+        self.output.write(batch(*lines, ledger=self.ledger))
+
+    def until(self, condition) -> None:
+        def turned() -> bool:
+            self.collector.take()
+            self.loop.now += 0.05
+            return condition()
+
+        self.loop.until(turned)
+
+    def until_received(self, data: bytes) -> None:
+        self.until(lambda: b"".join(self.collector.received) == data)
+
+    def close(self) -> None:
+        closing = Deferred.fromCoroutine(self.output.close())
+        self.until(lambda: closing.called)
+        assert not self.ledger.pending
+        self.collector.go()
+
+
+@pytest.fixture
+def rig(loop):
+    rigs = []
+
+    def make(**options) -> Rig:
+        rigs.append(Rig(loop, **options))
+        return rigs[-1]
+
+    yield make
+    for one in rigs:
+        one.close()
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+def test_lines_arrive_and_are_settled(rig, tmp_path, spooled):
+    one = rig(spool=tmp_path / "spool" if spooled else None)
+    one.write(b"one", b"two")
+    one.until_received(b"one\ntwo\n")
+    one.write(b"three")
+    one.until_received(b"one\ntwo\nthree\n")
+    one.until(lambda: one.output.status() == {
+        "forward": f"tcp:127.0.0.1:{one.collector.port}", "problem": "", "waiting_octets": 0
+    })  # fmt: skip
+    assert one.ledger.written_lines == 3
+
+
+@pytest.mark.parametrize("how", list(product([False, True], [False, True], ["lf", "octet-counted"])))
+def test_a_peer_that_goes_away_and_comes_back_gets_every_line_once(rig, tmp_path, logged, how):
+    reset, spooled, framing = how
+    one = rig(spool=tmp_path / "spool" if spooled else None, framing=framing)
+    sent = [b"%030d" % number for number in range(3000)]
+    for number, line in enumerate(sent):
+        one.write(line)
+        if number in (500, 1500):
+            one.until(lambda: not one.output.status()["waiting_octets"])
+            one.collector.go(reset=reset)
+        elif number in (1000, 2000):
+            one.until(lambda: one.output.status()["problem"])
+            one.collector.come()
+    splitter = make_splitter(framing)
+
+    def lines() -> list[bytes]:
+        splitter = make_splitter(framing)
+        return [line for data in one.collector.received for some in splitter.feed(bytes(data)) for line in some]
+
+    one.until(lambda: len(lines()) >= len(sent))
+    assert lines() == sent
+    assert splitter.pending == 0
+    said = [event["what"] for event in logged if "what" in event]
+    assert len(said) == 4
+    assert "wait" in said[0]
+    assert "reached after" in said[1]
+
+
+def test_what_the_peer_had_not_acknowledged_is_sent_again_from_the_beginning_of_a_message(rig):
+    """The peer takes some, then breaks the connection with most of it on the way."""
+    one = rig()
+    one.until(lambda: one.collector.connection)
+    one.collector.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sent = [b"%099d" % number for number in range(30_000)]
+    for at in range(0, len(sent), 1000):
+        one.output.write(batch(*sent[at : at + 1000], ledger=one.ledger))
+    for _ in range(50):
+        one.loop.turn()
+    one.collector.go(reset=True)
+    one.collector.come()
+    one.until(lambda: not one.output.status()["waiting_octets"])
+    first, second = (bytes(data).splitlines() for data in one.collector.received)
+    assert second[-1] == sent[-1]
+    assert second == sent[sent.index(second[0]) :]
+    lost = sent.index(second[0]) - sum(line in set(first) for line in sent[: sent.index(second[0])])
+    assert 100 * lost <= 8 << 20  # no more than what the peer's kernel had acknowledged and its program had not read
+
+
+def test_a_full_backlog_makes_peers_wait_until_there_is_room(rig, monkeypatch, logged):
+    monkeypatch.setattr(forward, "MEMORY", 1000)
+    one = rig()
+    one.until(lambda: one.collector.connection)
+    one.collector.go()
+    one.until(lambda: one.output.status()["problem"])
+    for number in range(30):
+        one.write(b"%099d" % number)
+    assert one.pressure == [True]
+    one.collector.come()
+    one.until_received(b"".join(b"%099d\n" % number for number in range(30)))
+    one.until(lambda: one.pressure == [True, False])
+
+
+def test_a_full_backlog_drops_and_counts_where_told_to(rig, monkeypatch):
+    monkeypatch.setattr(forward, "MEMORY", 1000)
+    one = rig(on_full="drop")
+    one.collector.go()
+    for number in range(30):
+        one.write(b"%099d" % number)
+    assert one.pressure == []
+    assert dict(one.ledger.dropped_lines) == {"away": 19}
+    one.collector.come()
+    one.until_received(b"".join(b"%099d\n" % number for number in range(11)))
+    one.until(lambda: not one.ledger.pending)
+
+
+def test_a_spool_outlives_a_restart(rig, tmp_path):
+    one = rig(spool=tmp_path / "spool")
+    one.collector.go()
+    one.write(b"one", b"two")
+    assert one.ledger.written_lines == 2
+    one.loop.result(one.output.close())
+    one.collector.come()
+    one.begin()
+    one.write(b"three")
+    one.until_received(b"one\ntwo\nthree\n")
+    one.until(lambda: not one.output.status()["waiting_octets"])
+    one.loop.result(one.output.close())
+    one.begin()
+    one.write(b"four")
+    one.until_received(b"one\ntwo\nthree\nfour\n")
+
+
+def test_what_memory_holds_at_the_end_is_counted_and_said(loop, logged):
+    one = Rig(loop)
+    one.collector.go()
+    one.write(b"one")
+    one.close()
+    assert dict(one.ledger.dropped_lines) == {"away": 1}
+    assert [event["lines"] for event in logged if "lines" in event] == [1]
+
+
+class Unreachable:
+    """An endpoint that nobody answers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.calls: list[float] = []
+
+    def connect(self, _factory) -> Deferred:
+        self.calls.append(self.clock.seconds())
+        return fail(ConnectionRefusedError("refused"))
+
+
+def test_calls_are_repeated_after_longer_and_longer(logged):
+    clock = Clock()
+    output = Forwarder("log", ForwardOptions(NextHop("tcp", "a", 1)), clock, lambda waits: None)
+    output._endpoint = Unreachable(clock)
+    output.start()
+    clock.pump([0.5] * 500)
+    assert [later - sooner for sooner, later in pairwise(output._endpoint.calls)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert len(logged) == 1
+
+
+def test_datagrams_are_one_line_each(loop):
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.setblocking(False)
+    hop = NextHop("udp", "localhost", receiver.getsockname()[1])
+    in_thread = lambda work: deferToThreadPool(loop, loop.getThreadPool(), work)  # noqa: E731
+    output = DatagramForwarder("log", ForwardOptions(hop), loop, in_thread)
+    output.open()
+    ledger = Ledger()
+    output.write(batch(b"too early", ledger=ledger))
+    output.start()
+    loop.until(lambda: output._socket)
+    output.write(batch(b"one", b"x" * 70000, b"two\nthree", ledger=ledger))
+    assert [receiver.recv(65536) for _ in range(2)] == [HEADER + b"one", HEADER + b"two\nthree"]
+    assert dict(ledger.dropped_lines) == {"unsent": 2}
+    assert ledger.written_lines == 2
+    receiver.close()
+    for _ in range(3):
+        output.write(batch(b"nobody listens", ledger=ledger))
+    assert not ledger.pending
+    loop.result(output.close())
+
+
+def test_a_name_that_is_not_known_is_said_once(loop, logged):
+    in_thread = lambda work: deferToThreadPool(loop, loop.getThreadPool(), work)  # noqa: E731
+    output = DatagramForwarder("log", ForwardOptions(NextHop("udp", "nowhere.invalid", 514)), loop, in_thread)
+    output.start()
+    loop.until(lambda: output.status()["problem"])
+    loop.now += 61
+    loop.runUntilCurrent()
+    loop.until(lambda: output._resolving is None)
+    assert len([event for event in logged if "why" in event]) == 1
+    loop.result(output.close())
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [("tcp:log.example:514", "log.example"), ("ssl:[2001:db8::1]:6514", "2001:db8::1"), (r"udp:\:\:1:514", "::1")],
+)
+def test_next_hops(text, host):
+    hop = parse_next_hop(text)
+    assert hop.host == host
+    assert parse_next_hop(str(hop)) == hop
+
+
+@pytest.mark.parametrize(
+    "text", ["", "log.example:514", "tcp:log.example", "tcp:log.example:0", "tcp:a:65536", "sctp:a:1"]
+)
+def test_what_is_no_next_hop(text):
+    with pytest.raises(ValueError, match="a next hop is"):
+        parse_next_hop(text)
+
+
+def test_frames():
+    lines = batch(b"one", b"t\nwo", b"")
+    assert encode(lines, "raw", "octet-counted") == b"3 one4 t\nwo0 "
+    assert encode(lines, "raw", "lf") == b"one\nt\\x0awo\n\n"
+    assert encode(batch(b"one"), "rfc5424", "lf") == HEADER + b"one\n"
+    parsed = batch(b"<34>Oct 11 22:14:15 host su[7]: no", parse=syslog.parse)
+    assert b" host su 7 - - no" in encode(parsed, "rfc5424", "octet-counted")
+    for framing, data, ends in (("lf", b"ab\n\nc\n", [3, 4, 6]), ("octet-counted", b"2 ab0 1 c", [4, 6, 9])):
+        for upto in range(len(data) + 1):
+            assert whole(data, framing, upto) == max([0, *(end for end in ends if end <= upto)])
+        assert whole(data + b"9 x", framing) == len(data)
+
+
+@pytest.mark.parametrize("make", ["memory", "spool"])
+def test_a_backlog_hands_out_again_what_is_not_done(tmp_path, make):
+    backlog = MemoryBacklog(1000, "lf") if make == "memory" else Spool(tmp_path / "spool", 1000, "lf")
+    for line in (b"one", b"two", b"three"):
+        assert backlog.put(line + b"\n", batch(line))
+    assert backlog.octets == 14
+
+    def read() -> bytes:
+        return b"".join(iter(backlog.read, b""))
+
+    assert read() == b"one\ntwo\nthree\n"
+    backlog.done(6)
+    backlog.rewind()
+    assert read() == b"two\nthree\n"
+    backlog.done(10)
+    assert (backlog.octets, read()) == (0, b"")
+    backlog.rewind()
+    assert backlog.put(b"four\n", batch(b"four"))
+    assert read() == b"four\n"
+    backlog.close()
+
+
+def test_a_spool_of_many_files_is_bounded_and_leaves_none_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(backlogs, "SEGMENT", 100)
+    monkeypatch.setattr(backlogs, "PIECE", 7)
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 1000, "lf")
+    sent = b""
+    for number in range(40):
+        if spool.put(b"%024d\n" % number, batch(b"")):
+            sent += b"%024d\n" % number
+    assert len(sent) == spool.octets == 1000
+    assert len(list(folder.iterdir())) == 10
+    read = b""
+    while data := spool.read():
+        read += data
+        spool.done(len(data))
+        spool.save()
+    assert read == sent
+    assert sorted(path.name for path in folder.iterdir()) == ["0000000000000009", "position"]
+    spool.close()
+
+
+def test_a_spool_cuts_off_what_a_crash_left_half_written(tmp_path):
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 1000, "octet-counted")
+    spool.put(b"3 one3 two", batch(b"one", b"two"))
+    os.write(spool._writing, b"5 thr")
+    again = Spool(folder, 1000, "octet-counted")
+    assert again.octets == 10
+    again.put(b"4 four", batch(b"four"))
+    assert b"".join(iter(again.read, b"")) == b"3 one3 two4 four"
+    for each in (spool, again):
+        each.close()
+
+
+@pytest.mark.parametrize("position", ["", "nonsense", "7 0", "0 99999"])
+def test_a_position_that_cannot_be_right_means_the_beginning(tmp_path, position):
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 1000, "lf")
+    spool.put(b"one\n", batch(b"one"))
+    spool.close()
+    (folder / "position").write_text(position)
+    again = Spool(folder, 1000, "lf")
+    assert again.read() == b"one\n"
+    again.close()
+
+
+def test_a_spool_whose_disk_is_full_keeps_whole_messages(rig, tmp_path):
+    from tests.lines.test_writer import largest_file
+
+    one = rig(spool=tmp_path / "spool")
+    one.collector.go()
+    one.write(b"one")
+    with largest_file(10):
+        one.write(b"x" * 20)
+        assert one.pressure == [True]
+        assert one.output.status()["problem"] == "spool: File too large"
+    one.collector.come()
+    one.until_received(b"one\n" + b"x" * 20 + b"\n")
+    one.until(lambda: one.pressure == [True, False])
