@@ -39,10 +39,16 @@ def _number(value: Any) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
-def until(condition: Callable[[], Any], what: str, within: float = 30.0) -> Any:
-    """Look until a condition of another process holds, and return what it gave."""
+def happens(condition: Callable[[], Any], within: float = 30.0) -> Any:
+    """Look until a condition of another process holds, or for so many seconds; return what it gave last."""
     deadline = time.monotonic() + within
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {within:g} s in vain for {what}"
+    while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return value
+
+
+def until(condition: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+    """Return what a condition gives as soon as it holds; AssertionError if that takes too long."""
+    value = happens(condition, within)
+    assert value, f"waited {within:g} s in vain for {what}"
     return value
