@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from multid.mail import schema
@@ -218,8 +219,13 @@ class SqliteSpool:
     def _remove_content(self, result: T, id_: str) -> Deferred[T]:
         self._in_files.discard(id_)
         removed = self.in_thread(Path(self.content_path(id_)).unlink, missing_ok=True)
-        removed.addErrback(lambda failure: self.log.failure("{mail}: its content stays", failure, mail=id_))
+        removed.addErrback(self._content_stays, id_)
         return removed.addCallback(lambda _: result)
+
+    def _content_stays(self, failure: Failure, id_: str) -> None:
+        failure.trap(OSError)
+        why = failure.getErrorMessage()
+        self.log.error("{mail}: its content stays until the next start: {why}", mail=id_, why=why)
 
     # Threads
 

@@ -8,7 +8,7 @@ import pytest
 
 from multid.mail.envelope import Envelope, Recipient
 from multid.mail.interface import Spool
-from multid.mail.queued import Delivery, MailState, Query, QueuedMail
+from multid.mail.queued import Delivery, MailState, Query, QueuedMail, Update
 from multid.mail.spool import MemorySpool
 from multid.mail.spool_sqlite import SqliteSpool
 from tests.loop import Loop
@@ -123,3 +123,14 @@ def test_a_content_may_come_in_pieces(rig: Rig):
             rig.wait(pause)
     rig.wait(incoming.commit(envelope(incoming.id, size=len(content))))
     assert rig.content(incoming.id) == content
+
+
+def test_a_content_that_cannot_be_removed_is_said_and_does_not_hold_up_its_mail(disk: Rig, tmp_path: Any, logged: Any):
+    id_ = disk.put(b"x" * 2 * INLINE)
+    content = tmp_path / "mail" / "content" / id_
+    content.unlink()
+    content.mkdir()
+    disk.wait(disk.spool.update(Update(id_, delete=True)))
+    assert disk.ids() == []
+    assert [event["why"] for event in logged if "why" in event] == [f"[Errno 21] Is a directory: '{content}'"]
+    content.rmdir()
