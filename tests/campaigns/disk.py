@@ -20,7 +20,9 @@ def _unshare() -> tuple[str, ...]:
     for options in (["--mount"], ["--mount", "--map-root-user"]):
         command = ("unshare", *options, "--propagation", "private")
         with contextlib.suppress(FileNotFoundError):
-            tried = subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+            tried = subprocess.run(
+                [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+            )
             if tried.returncode == 0:
                 return command
     return ()
