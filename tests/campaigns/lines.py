@@ -118,15 +118,13 @@ def account(folder: Path, name: str = "lines.log") -> Account:
 def records(folder: Path, name: str = "lines.log") -> Iterator[bytes]:
     """Return every record, oldest file first; a last one without its line end too."""
     for path in logs(folder, name):
-        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-        with opened as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for record in file:
                 yield record.removesuffix(b"\n") if record.endswith(b"\n") else record + b"(no line end)"
 
 
 def logs(folder: Path, name: str = "lines.log") -> list[Path]:
     """Return the files of a log, oldest first."""
-
     dated = re.compile(re.escape(name) + r"-(\d+T[\d.]+Z)(?:\.(\d+))?(?:\.gz)?")
     away = [(match[1], int(match[2] or 0), match[0]) for match in map(dated.fullmatch, os.listdir(folder)) if match]
     return [folder / found for _, _, found in sorted(away)] + [folder / name]

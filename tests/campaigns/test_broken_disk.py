@@ -28,7 +28,7 @@ def break_by_lot(campaign, faults, error: str) -> None:
 
 @pytest.mark.parametrize("error", ["EIO", "EROFS"])
 def test_lines(campaign, tmp_path, error) -> None:
-    """No line is lost, doubled or torn; where nothing can be written, the log says so once, and once that it is over."""
+    """No line is lost, doubled or torn; that nothing can be written is said once, and once that it is over."""
     rounds = campaign.times(8, 100)
     faults = Faults(tmp_path / "faults", tmp_path / "logs")
     (tmp_path / "logs").mkdir()
