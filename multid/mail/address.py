@@ -17,6 +17,9 @@ _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\[ -~])*+)"')
 _LABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\-\u0080-\U0010ffff]{0,61}[A-Za-z0-9_\u0080-\U0010ffff])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_PLAIN_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]++"
+_PLAIN_LABEL = r"\w(?:[\w-]*\w)?"
+_PLAIN = re.compile(rf"{_PLAIN_ATOM}(?:\.{_PLAIN_ATOM})*+@{_PLAIN_LABEL}(?:\.{_PLAIN_LABEL})*", re.ASCII)
 _PATH = re.compile(r'<((?:[^<>"\\]|"(?:[^"\\]|\\.)*+")*+)>')
 _ROUTE = re.compile(r"@[^@:,\"]+(?:,@[^@:,\"]+)*:")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
@@ -48,6 +51,8 @@ def parse_mailbox(text: str, *, utf8: bool = False, default_domain: str = "") ->
 
     `default_domain` is put behind a local part that stands alone; without it that is an error.
     """
+    if len(text) <= MAX_LOCAL and _PLAIN.fullmatch(text):
+        return text  # as nearly all are, and too short for any limit
     if not text.isascii() and not utf8:
         raise AddressError("the address needs SMTPUTF8", needs_utf8=True)
     if not text.isprintable():

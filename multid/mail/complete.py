@@ -5,12 +5,16 @@ what is missing is added, and twice is the same as once. A Message-ID is the que
 the same however often the mail is sent on.
 """
 
+import re
 from dataclasses import dataclass
 
 from multid.mail.address import AddressError, parse_mailbox, split_mailbox
 from multid.mail.headers import map_addresses, parse_fields, rfc5322_date
 
 _ADDRESSES = {"from", "sender", "reply-to", "to", "cc"}
+_SIMPLE = rb"[^\s,;:()<>@\"\\]++"
+_QUALIFIED = re.compile(rb"(?:[^,;:()<>@\"\\]*+<%b@%b>|[ \t]*%b@%b)\s*" % ((_SIMPLE,) * 4))
+"""One address with its domain, as most fields have."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ def complete(fields: bytes, completion: Completion, *, sender: str, domain: str,
     """Return header fields with what was missing; a mail of the null sender gets no From."""
     parsed = list(parse_fields(fields))
     names = {name for name, _, _ in parsed}
-    if completion.from_:
+    if completion.from_ and any(name in _ADDRESSES and not _QUALIFIED.fullmatch(body) for name, _, body in parsed):
         fields = b"".join(
             head + (_qualified(body, domain) if name in _ADDRESSES else body) for name, head, body in parsed
         )

@@ -13,6 +13,7 @@ at most 2 KiB. All else raises `ReplyError`, after which the connection is of no
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_LINES = 100
 MAX_LINE = 2048
@@ -56,16 +57,20 @@ class Reply:
         return self.text.split("\n")
 
     def __bytes__(self) -> bytes:
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        lines = [
-            (prefix + line).encode("ascii", "backslashreplace")[: _WIRE_LINE - len("250 \r\n")] for line in self.lines
-        ]
-        code = b"%d" % self.code
-        return b"".join(code + b"-" + line + b"\r\n" for line in lines[:-1]) + code + b" " + lines[-1] + b"\r\n"
+        return _wire(self)
 
     def __str__(self) -> str:
         """Return one line, for logs and reports: `250 2.0.0 Ok`."""
         return " ".join(filter(None, (str(self.code), self.enhanced, self.text.replace("\n", " "))))
+
+
+@lru_cache(maxsize=128)
+def _wire(reply: Reply) -> bytes:
+    prefix = f"{reply.enhanced} " if reply.enhanced else ""
+    *first, last = [
+        (prefix + line).encode("ascii", "backslashreplace")[: _WIRE_LINE - len("250 \r\n")] for line in reply.lines
+    ]
+    return b"".join([b"%d-%s\r\n" % (reply.code, line) for line in first]) + b"%d %s\r\n" % (reply.code, last)
 
 
 class ReplyError(ValueError):
