@@ -355,8 +355,13 @@ def test_what_is_refused_is_told_for_the_log_without_what_may_be_secret() -> Non
     conversation.line("EHLO client")
     conversation.line("AUTH PLAIN AHVzZXIAd3Jvbmcx!")
     conversation.line("AHVzZXIAc2VjcmV0")
+    conversation.line("AUTH LOGIN")
+    conversation.line("MAIL FROM:secret")
+    conversation.line("mailsecret")
     conversation.line("MAIL FROM:<a@b>")
     assert [(told.what, told.reply.code) for told in conversation.refused] == [
+        ("AUTH", 501),
+        ("a command", 500),
         ("AUTH", 501),
         ("a command", 500),
         ("MAIL FROM:<a@b>", 530),

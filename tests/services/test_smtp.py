@@ -10,6 +10,7 @@ from multid.mail.queued import MailState, Query
 from multid.service import ServiceError
 from multid.services._smtp_config import SmtpConfig
 from multid.services.smtp import SmtpService
+from tests.certificates import Authority
 from tests.conftest import Bench
 from tests.mail.conversation import lint
 
@@ -149,6 +150,14 @@ def test_a_service_that_stops_finishes_the_mail_that_is_coming_in(bench: Bench) 
     client.send(b"\r\n.\r\n")
     assert re.fullmatch(rb"250 2\.0\.0 Ok: queued as \w+\r\n421 4\.3\.2 .*\r\n", bench.read_all(client))
     bench.loop.result(stopping)
+
+
+def test_what_is_glued_behind_starttls_is_never_executed(bench: Bench, tmp_path: Path) -> None:
+    certificate = Authority(tmp_path).issue("localhost")
+    service = bench.serve("smtp", **HERE, tls={"certificate": certificate})
+    replies = talk(bench, service, b"EHLO client\r\nSTARTTLS\r\n" + MAIL % b"")
+    assert replies.endswith(b"220 2.0.0 Ready to start TLS\r\n")
+    assert queued(bench, service) == []
 
 
 def test_an_idle_client_is_told_and_sent_away(bench: Bench) -> None:
