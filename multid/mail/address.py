@@ -12,10 +12,12 @@ import re
 
 MAX_LOCAL, MAX_DOMAIN, MAX_PATH = 64, 255, 256
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+# What is not ASCII is allowed everywhere: classes name the ASCII that is not, since `re` takes 40 ms for the others.
+_ATOM = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]+'
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\[ -~])*+)"')
-_LABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\-\u0080-\U0010ffff]{0,61}[A-Za-z0-9_\u0080-\U0010ffff])?"
+_LETTER_OR_DIGIT, _OR_HYPHEN = r"[^\x00-/:-@\[-^`{-\x7f]", r"[^\x00-,./:-@\[-^`{-\x7f]"
+_LABEL = rf"{_LETTER_OR_DIGIT}(?:{_OR_HYPHEN}{{0,61}}{_LETTER_OR_DIGIT})?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _PLAIN_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]++"
 _PLAIN_LABEL = r"\w(?:[\w-]*\w)?"

@@ -16,7 +16,7 @@ from multid.mail.envelope import Body, Recipient
 from multid.mail.reply import Reply
 
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f]+))?")
-_GREETING = re.compile(r'[^\x00-\x20\x7f-\U0010ffff()<>"\\;,@]{1,255}')
+_GREETING = re.compile(r"[!#-'*+\--:=?A-\[\]-~]{1,255}")
 _CHUNK = re.compile(r"([0-9]{1,19})(?: +(LAST))?", re.IGNORECASE)
 _NOTIFY = {"NEVER", "SUCCESS", "FAILURE", "DELAY"}
 
