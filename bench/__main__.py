@@ -1,6 +1,7 @@
 """`python -m bench [ROW...]` measures the table or rows of it; `python -m bench growth [CURVE...]` how cost grows."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,7 @@ ROWS: dict[str, Row] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(sys.argv[1:] if arguments is None else arguments)
     machine.raise_descriptor_limit()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever sets it would see what he compiles anew at each start
     about = machine.describe()
     report = [", ".join(f"{name}: {value}" for name, value in about.items())]
     print(report[0], flush=True)

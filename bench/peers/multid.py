@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from bench.obtain import MissingError
 from bench.places import PROJECT
 from bench.server import Command, Place
@@ -65,5 +67,6 @@ def default_file(place: Place) -> Command:
         raise MissingError("no config/multid.yaml")
     shutil.copytree(PROJECT / "config", place.folder / "config")
     file = place.folder / "config" / "multid.yaml"
-    ports = {int(port) for port in re.findall(r"\btcp:(\d+)", file.read_text())}
-    return replace(running(file), ports=tuple(sorted(ports)))
+    listens = [service["listen"] for service in yaml.safe_load(file.read_text())["services"].values()]
+    ports = re.findall(r"\btcp:(\d+)", str(listens))
+    return replace(running(file), ports=tuple(map(int, ports)))
