@@ -7,6 +7,7 @@ every `FORGIVEN` seconds, is told to come again later, without a look at the pas
 """
 
 import ipaddress
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ BAD_CREDENTIALS = Reply(535, "5.7.8", "Authentication credentials invalid")
 CANNOT_TELL = Reply(454, "4.7.0", "Temporary authentication failure")
 TOO_MANY_FAILURES = Reply(454, "4.7.0", "Too many authentication failures, try again later")
 
-_BCRYPT = ("$2a$", "$2b$", "$2y$")
+_LINE = re.compile(r"([^:]+):(\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53})")
 
 
 def read_users(path: Path) -> dict[str, bytes]:
@@ -40,10 +41,10 @@ def read_users(path: Path) -> dict[str, bytes]:
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        user, _, hashed = line.strip().partition(":")
-        if not user or not hashed.startswith(_BCRYPT) or len(hashed) != 60:
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
             raise ValueError(f"{path}:{number}: a line is USER:HASH with a bcrypt hash, as 'multid passwd' makes it")
-        users[user] = hashed.encode("ascii")
+        users[match[1]] = match[2].encode("ascii")
     return users
 
 
@@ -60,10 +61,7 @@ class Users:
         """Whether the password is the user's; takes as long for one who is unknown."""
         self._refresh()
         hashed = self._hashes.get(credentials.user)
-        try:
-            fits = bcrypt.checkpw(credentials.password[:LONGEST], hashed or self._nobody)
-        except ValueError:
-            return False
+        fits = bcrypt.checkpw(credentials.password[:LONGEST], hashed or self._nobody)
         return fits and hashed is not None
 
     def _refresh(self) -> None:

@@ -178,8 +178,7 @@ class Inbound(Protocol):
 
     def _send(self, data: bytes) -> None:
         self._octets, self._progress = 0, self._reception.now()
-        if not self._is_lost:
-            self.transport.write(data)
+        self.transport.write(data)
 
     def _told(self, what: str, reply: Reply) -> None:
         self._reception.taken.refused += 1
@@ -189,8 +188,7 @@ class Inbound(Protocol):
 
     def _close(self, reason: str) -> None:
         self.log.debug("{peer}: closed: {reason}", peer=str(self._peer), reason=reason)
-        if not self._is_lost:
-            self.transport.loseConnection()
+        self.transport.loseConnection()
 
     def _begin(self, size: int) -> None:
         try:
@@ -246,6 +244,8 @@ class Inbound(Protocol):
         reply.addErrback(self._failed).addCallback(self._answered).addErrback(self._broken)
 
     def _answered(self, reply: Reply) -> None:
+        if self._is_lost:
+            return
         self._is_waiting = False
         self._carry_out(self._session.answer(reply))
         self._go_on()
@@ -262,8 +262,7 @@ class Inbound(Protocol):
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("{peer}: the connection is given up", failure=failure, peer=str(self._peer))
-        if not self._is_lost:
-            self.transport.abortConnection()
+        self.transport.abortConnection()
 
     def _go_on(self) -> None:
         if self._is_waiting or self._is_behind or self._is_lost:

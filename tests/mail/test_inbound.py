@@ -263,11 +263,22 @@ def test_a_mail_whose_commit_has_begun_is_kept_without_its_client(client: Client
 
 
 def test_what_a_client_sent_before_it_went_is_not_read_later(client: Client) -> None:
-    client.send(MAIL)
+    client.send(MAIL + MAIL)
     client.send(MAIL)
     client.lose()
     client.mail.committed.callback(None)
     assert len(client.spool.mails) == 1
+    assert client.taken.mails == 1
+
+
+def test_a_spool_that_catches_up_when_its_client_has_gone_is_of_no_interest(client: Client) -> None:
+    client.spool.is_behind = True
+    client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: x\r\n\r\nbody\r\n")
+    client.send(b".\r\n")
+    client.lose()
+    assert client.mail.behind
+    client.mail.behind.callback(None)
+    assert client.mail.envelope is None
 
 
 def test_a_client_that_half_closes_gets_its_answers(client: Client) -> None:
