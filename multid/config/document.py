@@ -19,6 +19,7 @@ from multid.config.scanner import LINE_END, MAX_DEPTH, Loader, RefusedError, Unk
 MAX_OCTETS = 1 << 20
 MAX_VALUES = 50_000
 
+_FORBIDDEN = re.compile(f"{yaml.reader.Reader.NON_PRINTABLE.pattern}|\ufeff")
 _HALF = re.compile("[\ud800-\udfff]")
 
 Keys = tuple[str | int, ...]
@@ -97,17 +98,16 @@ class _Reading:
             self.document = replace(self.document, data=data, top=top)
 
     def _without_control_characters(self, text: str) -> str:
-        forbidden = yaml.reader.Reader.NON_PRINTABLE
-        if not forbidden.search(text):
+        if not _FORBIDDEN.search(text):
             return text
         for number, line in enumerate(self.lines):
-            match = forbidden.search(line)
+            match = _FORBIDDEN.search(line)
             if match:
                 place = Place(self.document.name, number + 1, match.start() + 1, line)
                 message = f"the character U+{ord(match[0]):04X} has no place here"
                 hint = "write it as an escape in double quotes"
                 self.document.problems.append(Problem(place, message, hint))
-        return forbidden.sub("\N{REPLACEMENT CHARACTER}", text)
+        return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
     def _report(self, mark: yaml.Mark, message: str, hint: str = "") -> None:
         problem = Problem(self._mark(mark), message, hint)

@@ -17,7 +17,6 @@ from multid.config.problems import did_you_mean
 MAX_DEPTH = 40
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
-_STOP = "\0\r\n\x85\u2028\u2029"
 _STRUCTURE = re.compile(r"[-?] |[^#]*:(\s|$)|[\[{}\]#]|$")
 _BEGINS_BLOCK = re.compile(r"(^|[\s:-])[|>][-+\d]*\s*(#.*)?$")
 _NEVER_CLOSED = re.compile(r"'<(document end|stream end|block end|document start)>'")
@@ -54,11 +53,19 @@ class Loader(yaml.SafeLoader):
         return int(mark.column) + self._tabs.get(mark.line, 0)
 
     def scan_to_next_token(self) -> None:
-        """Go to the next token; a tab before it is reported and stepped over."""
-        super().scan_to_next_token()
-        while self.peek() == "\t":
-            self._step_over_tab()
-            super().scan_to_next_token()
+        """Go to the next token, over blanks, comments and line ends; a tab before it is reported."""
+        while True:
+            while self.peek() == " ":
+                self.forward()
+            if self.peek() == "\t":
+                self._step_over_tab()
+                continue
+            if self.peek() == "#":
+                self._skip_line()
+            if not self.scan_line_break():
+                return
+            if not self.flow_level:
+                self.allow_simple_key = True
 
     def _step_over_tab(self) -> None:
         line, column = self.line, self.column_of(self.get_mark())
@@ -99,8 +106,10 @@ class Loader(yaml.SafeLoader):
         self.column = column
 
     def _skip_line(self) -> None:
-        while self.peek() not in _STOP:
-            self.forward()
+        length = len(self._lines[self.line]) - self.column_of(self.get_mark())
+        self.pointer += length
+        self.index += length
+        self.column += length
 
     def fetch_alias(self) -> None:
         """Read `*name`; a star before anything else was meant as text."""

@@ -140,6 +140,12 @@ def test_an_octet_that_is_not_utf8_is_told_at_its_place():
     assert told("a: 你\nb: é".encode() + b"\xff\n") == ["a:2:5: error: not UTF-8: the octet 0xff"]
 
 
+@pytest.mark.parametrize("text", ["a: b\ufeff # c\nd: e", "\ufeff\ufeffa: b", "a: \ufeff\t# c\nd: e"])
+def test_a_byte_order_mark_stands_at_the_beginning_or_is_a_mistake(text):
+    assert "the character U+FEFF has no place here" in told(text)[0]
+    assert not parse("\ufeffa: b").problems
+
+
 def test_a_text_cut_in_the_middle_of_a_character_is_not_utf8():
     assert told("a: é".encode()[:-1]) == ["a:1:4: error: not UTF-8: the octet 0xc3"]
 
