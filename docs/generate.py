@@ -47,8 +47,14 @@ def keys(node: Schema, defs: Mapping[str, Schema], prefix: str = "", whole: Any 
         required = name in node.get("required", ())
         shown = "required" if required else default_text(default, value, defs)
         yield Key(prefix + name, takes(value, defs), shown, value.get("description", ""))
-        for below, suffix in mappings(value):
-            yield from keys(defs[below], defs, f"{prefix}{name}{suffix}.", default)
+        below = dict(mappings(value))
+        for model, suffix in below.items():
+            here = f"{prefix}{name}{suffix}"
+            if len(below) > 1:
+                yield Key(
+                    here, f"mapping with {defs[model]['required'][0]}", "", defs[model]["description"].rstrip(".")
+                )
+            yield from keys(defs[model], defs, f"{here}.", default)
 
 
 def mappings(value: Schema) -> Iterator[tuple[str, str]]:
@@ -56,7 +62,7 @@ def mappings(value: Schema) -> Iterator[tuple[str, str]]:
     if "$ref" in value:
         yield value["$ref"].rpartition("/")[2], ""
     if "items" in value:
-        yield from ((name, "[]") for name, _ in mappings(value["items"]))
+        yield from ((name, f"[]{suffix}") for name, suffix in mappings(value["items"]))
     for choice in value.get("anyOf", value.get("oneOf", ())):
         yield from mappings(choice)
 

@@ -106,7 +106,7 @@ def _best_branches(errors: list[_Error]) -> Iterator[_Error]:
             (_, tag), *error_branches = error.branches
             error.branches = tuple(error_branches)
             branches.setdefault(tag, []).append(error)
-        best = min(branches.values(), key=lambda branch: (_is_misfit(branch, union), len(branch)))
+        best = min(branches.values(), key=lambda branch: (_is_misfit(branch, union), _strangeness(branch, union)))
         if _is_misfit(best, union):
             best[0].others = [error for branch in branches.values() for error in branch if branch is not best]
         yield from _best_branches(best)
@@ -122,6 +122,14 @@ def _union(error: _Error) -> Keys | None:
 def _is_misfit(errors: list[_Error], union: Keys) -> bool:
     """Whether the value is of another shape than a branch of its union: not only out of bounds, or wrong inside."""
     return any(error.path == union and error.type not in _BOUNDS and not error.missing for error in errors)
+
+
+def _strangeness(errors: list[_Error], union: Keys) -> tuple[int, int]:
+    """Say how unlike a branch of mappings the keys are, a misspelt one counted once; and how many errors it has."""
+    unknown = [str(e.path[-1]) for e in errors if e.type == "extra_forbidden" and e.path[:-1] == union]
+    missing = [str(e.missing) for e in errors if e.missing and e.path == union]
+    misspelt = sum(bool(nearest(word, missing)) for word in unknown)
+    return len(unknown) + len(missing) - misspelt, len(errors)
 
 
 def _problem(error: _Error, model: type[BaseModel], document: Document, base: Keys) -> Problem:

@@ -248,6 +248,7 @@ def test_the_text_of_a_secret_is_never_shown(read):
         ("either: {left: 0}", "4:20: services.plain.either.left: must be at least 1, not '0'"),
         ("either: {left: 2, rigth: a}", "4:23: unknown key 'services.plain.either.rigth'; did you mean 'right'?"),
         ("either: {name: n, length: x}", "4:31: services.plain.either.length: must be a whole number, not 'x'"),
+        ("either: {nmae: n, length: 1}", "4:14: unknown key 'services.plain.either.nmae'; did you mean 'name'?"),
         ("either: x", "4:13: services.plain.either: must be a mapping of keys and values, not 'x'"),
         (
             "several: [{left: 2}, {name: n, lenght: 3}]",
