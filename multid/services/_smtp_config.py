@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -248,7 +249,10 @@ class SmtpConfig(ServiceConfig):
         return tuple(table)
 
 
+@cache
 def machine_name() -> str:
-    """Return the machine's full name if it is fit for a greeting, else localhost."""
-    name = socket.getfqdn()
+    """Return the machine's full name if it is fit for a greeting, else localhost; DNS is asked at most once."""
+    name = socket.gethostname()
+    if "." not in name:
+        name = socket.getfqdn(name)
     return name if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name) else "localhost"

@@ -140,9 +140,21 @@ def test_passwords_stand_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(read) + read.model_dump_json() + repr(read.route_table())
 
 
-def test_a_machine_name_that_no_greeting_can_hold_is_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getfqdn", lambda: "my host (1)")
-    assert machine_name() == "localhost"
+@pytest.mark.parametrize(
+    ("name", "full", "used"),
+    [
+        ("a.example.org", "not asked for", "a.example.org"),
+        ("a", "a.example.org", "a.example.org"),
+        ("a", "a", "a"),
+        ("my host (1)", "my host (1)", "localhost"),
+    ],
+)
+def test_the_machine_s_name_is_used_where_a_greeting_can_hold_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, full: str, used: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    monkeypatch.setattr(socket, "getfqdn", lambda _: full)
+    assert machine_name.__wrapped__() == used
 
 
 def test_equal_stanzas_are_equal() -> None:
