@@ -126,7 +126,7 @@ class DeliveryQueue:
         wall = self._wall()
         for id_, state, due in await self.spool.scan():
             if state is MailState.READY:
-                self.agenda.put(id_, now + max(0.0, due - wall))
+                self.agenda.put(id_, now + self.settings.retry.wait(due, wall))
             else:
                 self.aside[id_] = state
         self._running = True
@@ -445,15 +445,17 @@ class DeliveryQueue:
         if not mail.open or handling.is_deleted or id_ in self.aside:
             return
         now = self._wall()
+        retry = self.settings.retry
         waits = [
-            mail.deliveries[place].due - now for place in mail.open if place not in handling.parked + handling.unrouted
+            retry.wait(mail.deliveries[place].due, now)
+            for place in mail.open
+            if place not in handling.parked + handling.unrouted
         ]
         if handling.parked:
-            retry = self.settings.retry
             age = now - mail.envelope.received_at
             deadlines = [retry.expire - age] + ([retry.warn - age] if retry.warn is not None else [])
             waits.append(max(_LOOK_AGAIN, min((left for left in deadlines if left > 0), default=0.0)))
         if handling.unrouted:
             self.unrouted[id_] = None
         if waits:
-            self.agenda.put(id_, self._reactor.seconds() + max(0.0, min(waits)))
+            self.agenda.put(id_, self._reactor.seconds() + min(waits))

@@ -23,6 +23,10 @@ class RetryPolicy:
         base = self.schedule[min(max(attempts, 1), len(self.schedule)) - 1]
         return base * (1 + self.jitter * (2 * random() - 1))
 
+    def wait(self, due: float, now: float) -> float:
+        """Seconds from `now` until `due`, both of the wall clock; at most what `delay` gives, if that was set back."""
+        return min(max(0.0, due - now), max(self.schedule) * (1 + self.jitter))
+
     def is_expired(self, age: float) -> bool:
         """Whether a mail of this age is given up when a try fails."""
         return age >= self.expire

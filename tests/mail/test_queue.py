@@ -29,6 +29,7 @@ HOP = Hop("hop.test", 25, "none")
 ROUTE = Route("main", (HOP,), connections=2)
 POLICY = RetryPolicy(schedule=(60.0, 120.0), jitter=0.0, warn=1000.0, expire=10_000.0)
 HOUR = 3600.0
+PATIENT = replace(POLICY, warn=None, expire=100 * HOUR)
 
 
 class FakeConnection:
@@ -94,6 +95,7 @@ class Rig:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.net = Net()
+        self.step = 0.0  # of the wall clock
         self.spool = MemorySpool()
         self.queue: DeliveryQueue = self.make()
 
@@ -105,7 +107,7 @@ class Rig:
             self.settings,
             new_id=self.spool.new_id,
             connect=self.net.connect,
-            wall=lambda: self.loop.now,
+            wall=lambda: self.loop.now + self.step,
             randomness=lambda: 0.5,
         )
 
@@ -214,6 +216,37 @@ def test_a_restart_keeps_the_times(rig: Rig):
     rig.pass_(9)
     assert len(rig.net.tries) == 1
     rig.pass_(2)
+    assert len(rig.net.tries) == 2
+
+
+def test_a_clock_that_was_set_back_keeps_no_mail_waiting(rig: Rig):
+    """However late it was when the next try was fixed, that is never further away than the schedule says."""
+    rig.net.answer = BUSY
+    rig.start(retry=PATIENT)
+    rig.put()
+    rig.step = 24 * HOUR
+    rig.pass_(60)
+    assert len(rig.net.tries) == 2
+    rig.step = 0.0
+    rig.wait(rig.queue.stop())
+    rig.start(retry=PATIENT)
+    rig.pass_(120)
+    assert len(rig.net.tries) == 3
+
+
+def test_a_clock_that_is_set_back_during_a_try_keeps_no_mail_waiting(rig: Rig):
+    rig.net.answer = BUSY
+    rig.step = 24 * HOUR
+    rig.start(retry=PATIENT)
+    written = rig.spool.update
+
+    def set_back(change):
+        rig.step = 0.0
+        return written(change)
+
+    rig.spool.update = set_back
+    rig.put()
+    rig.pass_(120)
     assert len(rig.net.tries) == 2
 
 

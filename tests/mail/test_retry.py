@@ -33,3 +33,11 @@ def test_warning_and_expiry_begin_at_their_age(age: float, late: bool, expired: 
 
 def test_without_warn_nobody_is_warned():
     assert not RetryPolicy(warn=None).is_late(1e9)
+
+
+def test_a_wait_ends_when_it_is_due_and_never_takes_longer_than_a_delay_can():
+    policy = RetryPolicy(schedule=(60.0, 100.0), jitter=0.5)
+    assert policy.wait(1000.0, 990.0) == 10.0
+    assert policy.wait(1000.0, 1001.0) == 0.0
+    assert policy.wait(1150.0, 1000.0) == 150.0
+    assert policy.wait(1151.0, 1000.0) == 150.0
