@@ -125,10 +125,20 @@ class _Arrivals(asyncio.Protocol):
 
 
 class Senders:
-    """Threads that each send one mail after the other until `stop`; sizes are drawn by lot."""
+    """Threads that each send one mail after the other until `stop`; sizes are drawn by lot.
+
+    With `every`, each waits so many seconds between two mails.
+    """
 
     def __init__(
-        self, port: Callable[[], int], threads: int, *, seed: int, numbers: count, sizes: Sequence[int] = (300,)
+        self,
+        port: Callable[[], int],
+        threads: int,
+        *,
+        seed: int,
+        numbers: count,
+        sizes: Sequence[int] = (300,),
+        every: float = 0.0,
     ) -> None:
         self.acknowledged: set[int] = set()
         self.refused: set[int] = set()
@@ -138,6 +148,7 @@ class Senders:
         self._port = port
         self._numbers = numbers
         self._sizes = sizes
+        self._every = every
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._threads = [
@@ -173,7 +184,7 @@ class Senders:
         with socket.create_connection(("127.0.0.1", self._port()), timeout=5) as sock, sock.makefile("rb") as replies:
             self._expect(replies)
             self._say(sock, replies, b"EHLO sender.example")
-            while not self._stopping.is_set():
+            while not self._stopping.wait(self._every):
                 self._send(sock, replies, next(self._numbers), lots.choice(self._sizes))
             with contextlib.suppress(OSError):
                 self._say(sock, replies, b"QUIT")
