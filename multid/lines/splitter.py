@@ -127,6 +127,13 @@ class Splitter:
         self._skipping = False
         return out
 
+    def release(self) -> bytes:
+        """Return what is held of a line, and forget it."""
+        held = bytes(self._held) + self._carry
+        self._held.clear()
+        self._carry = b""
+        return held
+
     def datagram(self, data: bytes) -> list[Lines]:
         """Return the lines of a datagram; its end is a line end. Not to be mixed with `feed`."""
         out = Splitter.feed(self, data)

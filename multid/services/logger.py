@@ -29,6 +29,7 @@ from multid.lines.ledger import Accounts, Ledger
 from multid.lines.memory import keep_freed_memory
 from multid.lines.model import FileOutput, JournalOutput, OutputConfig
 from multid.lines.output import Output
+from multid.lines.receiver import LineReceiver
 from multid.lines.record import Batch, Received, Source
 from multid.lines.splitter import Framing, Lines, Oversize, Splitter, Unterminated, make_splitter
 from multid.lines.writer import FileWriter
@@ -91,18 +92,21 @@ class LoggerConfig(ServiceConfig):
             raise ValueError(f"unknown or unusable charset {value!r}: {error}") from None
 
 
-class LineCollector(StreamProtocol):
+class LineCollector(LineReceiver, StreamProtocol):
     """One connection that sends lines."""
 
     service: "LoggerService"
 
     def __init__(self, service: "LoggerService", peer: Peer) -> None:
-        super().__init__(service)
+        LineReceiver.__init__(self)
+        StreamProtocol.__init__(self, service)
         self.ledger = service.accounts.open()
-        self._splitter = service.splitter(self.config, self.ledger)
         self._source = service.source(self.config, peer)
-        self._ended = False
         self._holds: set[str] = set()
+
+    def splitter(self) -> Splitter:
+        """LineReceiver API."""
+        return self.service.splitter(self.config, self.ledger)
 
     def connectionMade(self) -> None:
         """IProtocol API."""
@@ -113,19 +117,26 @@ class LineCollector(StreamProtocol):
     def dataReceived(self, data: bytes) -> None:
         """IProtocol API."""
         self.ledger.received_octets += len(data)
-        for lines in self._splitter.feed(data):
-            self._take(lines)
-        self.ledger.held_octets = self._splitter.pending
+        super().dataReceived(data)
+        self.ledger.held_octets = self.held
         self.transport.read_size = self.service.read_size
+
+    def linesReceived(self, lines: Lines) -> None:
+        """LineReceiver API: all lines of a chunk at once."""
+        wait = self.service.take(lines, self._source, self.ledger)
+        if wait and not self._ended:
+            self.hold("rate")
+            self.service.runtime.reactor.callLater(wait, self.release, "rate")
 
     def readConnectionLost(self) -> None:
         """IHalfCloseableProtocol API."""
-        self._end()
+        self.end_of_stream()
         self.finish()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """IProtocol API."""
-        self._end()
+        self.end_of_stream()
+        self.ledger.held_octets = 0
         self.service.ended(self.ledger, self._source)
 
     def drain(self) -> None:
@@ -146,20 +157,6 @@ class LineCollector(StreamProtocol):
             self._holds.remove(reason)
             if not self._holds:
                 self.transport.resumeProducing()
-
-    def _take(self, lines: Lines) -> None:
-        wait = self.service.take(lines, self._source, self.ledger)
-        if wait and not self._ended:
-            self.hold("rate")
-            self.service.runtime.reactor.callLater(wait, self.release, "rate")
-
-    def _end(self) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        for lines in self._splitter.end():
-            self._take(lines)
-        self.ledger.held_octets = 0
 
 
 class LoggerService(NetworkService):
