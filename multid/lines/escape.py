@@ -12,9 +12,14 @@ import codecs
 import re
 from collections.abc import Callable
 
+from multid.lines.scan import absence
+
 CONTROLS = bytes([*range(32), 127])
 _ALLOWED = bytes(octet for octet in range(256) if octet not in CONTROLS and octet != 0x5C)
 _ALLOWED_AND_LF = _ALLOWED + b"\n"
+_SHORT = 512  # octets up to which looking for what must be escaped is as fast as finding that there is nothing
+_is_plain = absence(CONTROLS + b"\\")
+_are_plain = absence(CONTROLS.replace(b"\n", b"") + b"\\")
 _EACH = [bytes((octet,)) if octet < 128 and octet in _ALLOWED else b"\\x%02x" % octet for octet in range(256)]
 _EACH[0x5C] = b"\\\\"
 
@@ -23,20 +28,20 @@ _INVALID = "\udc80-\udcff"  # as `surrogateescape` gives them
 BEYOND_ASCII = re.compile(f"[\x80-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
 _ALL = re.compile(f"[\\\\\x00-\x1f\x7f-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
 _ALL_BUT_LF = re.compile(f"[\\\\\x00-\x09\x0b-\x1f\x7f-\x9f{_BIDI_AND_SEPARATORS}{_INVALID}]")
-_LEADS = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")  # how all in BEYOND_ASCII begins that is valid UTF-8
+_LEADS = (b"\xc2", b"\xd8", b"\xe2")  # how all in BEYOND_ASCII begins that is valid UTF-8
 
 _ESCAPED = re.compile(rb"\\(?:(\\)|x([0-9a-fA-F]{2})|\([a-z]+\))")
 
 
 def escape(data: bytes, charset: str = "utf-8") -> bytes:
     """Return the escaped text, in UTF-8, of any octets."""
-    return _escape_ascii(data, _ALLOWED) if charset == "utf-8" else _escape_other(data, charset, _ALL)
+    return _escape_ascii(data, _ALLOWED, _is_plain) if charset == "utf-8" else _escape_other(data, charset, _ALL)
 
 
 def escape_lines(block: bytes, charset: str = "utf-8") -> bytes:
     """Do the same for many lines at once: each LF stays what it is, the end of a line."""
     if charset == "utf-8":
-        return _escape_ascii(block, _ALLOWED_AND_LF)
+        return _escape_ascii(block, _ALLOWED_AND_LF, _are_plain)
     try:
         return _transcode(block, charset, _ALL_BUT_LF)
     except ValueError:
@@ -79,12 +84,13 @@ def _unescape_one(match: re.Match[bytes]) -> bytes:
     return backslash or (bytes.fromhex(octet.decode()) if octet else b"")
 
 
-def _escape_ascii(data: bytes, allowed: bytes) -> bytes:
-    found = data.translate(None, allowed)  # one pass that tells both whether anything must be escaped and what
-    if found:
-        data = data.replace(b"\\", b"\\\\")
-        for octet in set(found) - {0x5C}:
-            data = data.replace(bytes((octet,)), _EACH[octet])
+def _escape_ascii(data: bytes, allowed: bytes, is_plain: Callable[[bytes], bool]) -> bytes:
+    if len(data) < _SHORT or not is_plain(data):
+        found = data.translate(None, allowed)
+        if found:
+            data = data.replace(b"\\", b"\\\\")
+            for octet in set(found) - {0x5C}:
+                data = data.replace(bytes((octet,)), _EACH[octet])
     return data if data.isascii() else _escape_beyond_ascii(data)
 
 

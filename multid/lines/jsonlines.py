@@ -8,12 +8,15 @@ members are those of `fields`, untouched, so none can pass for one of ours.
 
 import json
 import re
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from multid.lines.escape import BEYOND_ASCII, CONTROLS, escape
 from multid.lines.record import Received, Record, stamp
+from multid.lines.scan import absence
 
 _ALLOWED = bytes(octet for octet in range(256) if octet not in CONTROLS and octet not in b'"\\') + b"\n"
+_are_plain = absence(CONTROLS.replace(b"\n", b"") + b'"\\')
 _SHORT = {8: b"\\b", 9: b"\\t", 12: b"\\f", 13: b"\\r", 34: b'\\"'}
 _UNSAFE = re.compile("\x7f|" + BEYOND_ASCII.pattern)
 _BLANKS = re.compile("[\t\r]")
@@ -24,7 +27,11 @@ def render(batch: Received) -> bytes:
     plain = _all_at_once(batch)
     if plain is not None:
         return plain
-    return b"".join([_render_one(record) for record in batch.records])
+    begin = _members(batch.time, batch.source.service, batch.source.peer)[:-1]
+    text = "".join([_render_one(record, begin) for record in batch.records])
+    if not text.isascii() or "\x7f" in text:
+        text = _UNSAFE.sub(_unicode_escape, text)
+    return text.encode()
 
 
 def parse(line: bytes) -> dict[str, Any]:
@@ -61,11 +68,11 @@ def _all_at_once(batch: Received) -> bytes | None:
                 return None
         except UnicodeDecodeError:
             return None
-    found = set(block.translate(None, _ALLOWED))
-    if 0x5C in found:
+    if not _are_plain(block):
+        found = block.translate(None, _ALLOWED)
         block = block.replace(b"\\", b"\\\\")
-    for octet in found - {0x5C}:
-        block = block.replace(bytes((octet,)), _SHORT.get(octet, b"\\u%04x" % octet))
+        for octet in set(found) - {0x5C}:
+            block = block.replace(bytes((octet,)), _SHORT.get(octet, b"\\u%04x" % octet))
     begin = _members(batch.time, batch.source.service, batch.source.peer)[:-1].encode() + b',"text":"'
     body = block.replace(b"\n", b'"}\n' + begin)
     return b"".join((begin, memoryview(body)[: -len(begin)]))
@@ -75,29 +82,35 @@ def _members(when: float, service: str, peer: str) -> str:
     return json.dumps({"time": stamp(when), "service": service, "peer": peer}, separators=(",", ":"))
 
 
-def _render_one(record: Record) -> bytes:
-    source = record.source
-    value: dict[str, Any] = {"time": stamp(record.time), "service": source.service, "peer": source.peer}
-    value |= _text(record.line, source.charset)
+def _render_one(record: Record, begin: str) -> str:
+    """Return one object; `begin` is what all of a batch begin with."""
+    charset = record.source.charset
+    parts = [begin, _text("text", record.line, charset)]
     if record.mark:
-        value["mark"] = record.mark
-    raw = ""
+        parts.append(f',"mark":"{record.mark}"')
     for name, found in record.fields.items():
-        if isinstance(found, JsonText):
-            raw = f',"{name}":{_BLANKS.sub(" ", found)}'
-        elif isinstance(found, bytes):
-            value[name] = _text(found, source.charset)["text"]
+        kind = type(found)
+        if kind is str:
+            parts.append(f',"{name}":{_quoted(found)}')
+        elif kind is int:
+            parts.append(f',"{name}":{found}')
+        elif kind is bytes:
+            parts.append(_text(name, found, charset))
+        elif kind is JsonText:
+            parts.append(f',"{name}":{_BLANKS.sub(" ", found)}')
         else:
-            value[name] = found
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return (_UNSAFE.sub(_unicode_escape, text[:-1] + raw) + "}\n").encode()
+            parts.append(f',"{name}":{json.dumps(found, ensure_ascii=False, separators=(",", ":"))}')
+    parts.append("}\n")
+    return "".join(parts)
 
 
-def _text(line: bytes, charset: str) -> dict[str, Any]:
+def _text(name: str, octets: bytes, charset: str) -> str:
+    """Return a member whose value is text as received; or that escaped, and `escaped`."""
     try:
-        return {"text": line.decode(charset)}
+        return f',"{name}":{_quoted(octets.decode(charset))}'
     except UnicodeDecodeError:
-        return {"text": escape(line, charset).decode(), "escaped": True}
+        escaped = ',"escaped":true' if name == "text" else ""
+        return f',"{name}":{_quoted(escape(octets, charset).decode())}{escaped}'
 
 
 def _unicode_escape(match: re.Match[str]) -> str:

@@ -6,9 +6,10 @@ many lines is what makes the logger fast. A `Record` is one line of it, for outp
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from multid.lines.escape import escape, escape_lines, mark
 from multid.lines.ledger import Ledger
@@ -26,15 +27,14 @@ class Source:
     parse: Callable[[bytes], Mapping[str, Any]] | None = None
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One line as received, and what its parser found: `fields`, with `parse_error` if it is not of that form."""
 
     time: float
     source: Source
     line: bytes
     mark: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def host(self) -> str:

@@ -22,13 +22,13 @@ FACILITIES = (
 )  # fmt: skip
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 DEFAULT_PRI = 13
+_DEFAULT = b"<%d>" % DEFAULT_PRI
 
-_PRI = re.compile(rb"<(0|[1-9]\d?|1[0-8]\d|19[01])>")
+_PRIS = {b"<%d>" % pri: (pri, FACILITIES[pri >> 3], SEVERITIES[pri & 7]) for pri in range(192)}
+_LONGEST_PRI = len(b"<191>")
 _VERSION = re.compile(rb"[1-9]\d{0,2} ")
 _STAMP = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d))"
-_HEADER = re.compile(
-    rb"1 (?:-|" + _STAMP + rb") (?:-|([!-~]{1,255})) (?:-|([!-~]{1,48})) (?:-|([!-~]{1,128})) (?:-|([!-~]{1,32})) "
-)
+_HEADER = re.compile(rb"1 (?:-|" + _STAMP + rb") [!-~]{1,255} [!-~]{1,48} [!-~]{1,128} [!-~]{1,32} ")
 _HEADER_FIELDS = (
     ("TIMESTAMP", re.compile(rb"-|" + _STAMP)),
     ("HOSTNAME", re.compile(rb"[!-~]{1,255}")),
@@ -54,15 +54,20 @@ _BSD_TAG = re.compile(rb"([^\s:\[\]%]{1,48})(?:\[([^\]\s]{0,128})\])?:(?: |$)")
 
 def parse(line: bytes, now: float | None = None) -> dict[str, Any]:
     """Return what is found in a line; `now` is in seconds since 1970."""
-    found = _PRI.match(line)
-    pri = int(found[1]) if found else DEFAULT_PRI
-    fields: dict[str, Any] = {"pri": pri, "facility": FACILITIES[pri >> 3], "severity": SEVERITIES[pri & 7]}
-    at = found.end() if found else 0
-    if found and _VERSION.match(line, at):
+    at = _pri_end(line)
+    pri, facility, severity = _PRIS[line[:at]] if at else _PRIS[_DEFAULT]
+    fields: dict[str, Any] = {"pri": pri, "facility": facility, "severity": severity}
+    if at and _VERSION.match(line, at):
         _parse_5424(line, at, fields)
     else:
         _parse_3164(line, at, fields, int((time.time() if now is None else now) // 86400))
     return fields
+
+
+def _pri_end(line: bytes) -> int:
+    """Return where a valid `<PRI>` ends, 0 where there is none."""
+    end = line.find(b">", 0, _LONGEST_PRI) + 1
+    return end if line[:end] in _PRIS else 0
 
 
 def _parse_5424(line: bytes, at: int, fields: dict[str, Any]) -> None:
@@ -70,20 +75,33 @@ def _parse_5424(line: bytes, at: int, fields: dict[str, Any]) -> None:
     if header is None:
         fields["parse_error"] = _what_is_wrong(line, at)
         return
-    stamp, *names = (group.decode() if group is not None else None for group in header.groups())
-    if stamp is not None and not _is_time(stamp):
+    end = header.end()
+    _, stamp, host, app, procid, msgid, _ = line[at:end].decode().split(" ")
+    if stamp != "-" and not _is_time(stamp):
         fields["parse_error"] = "TIMESTAMP is no time"
         return
-    try:
-        data, at = _structured_data(line, header.end())
-    except ValueError as error:
-        fields["parse_error"] = str(error)
-        return
-    found = dict(zip(("timestamp", "host", "app", "procid", "msgid"), (stamp, *names), strict=True))
-    fields.update({name: value for name, value in found.items() if value is not None})
+    data: dict[str, dict[str, Any]] = {}
+    if line.startswith(b"- ", end):
+        end += 1
+    else:
+        try:
+            data, end = _structured_data(line, end)
+        except ValueError as error:
+            fields["parse_error"] = str(error)
+            return
+    if stamp != "-":
+        fields["timestamp"] = stamp
+    if host != "-":
+        fields["host"] = host
+    if app != "-":
+        fields["app"] = app
+    if procid != "-":
+        fields["procid"] = procid
+    if msgid != "-":
+        fields["msgid"] = msgid
     if data:
         fields["data"] = data
-    fields["message"] = line[at + 1 :].removeprefix(_BOM)
+    fields["message"] = line[end + 1 :].removeprefix(_BOM)
 
 
 def _what_is_wrong(line: bytes, at: int) -> str:
@@ -128,7 +146,8 @@ def _parameters(line: bytes, at: int, data: dict[str, dict[str, Any]], name: str
     while parameter := _PARAM.match(line, at):
         key = parameter[1].decode()
         try:
-            value: Any = _ESCAPED.sub(rb"\1", parameter[2]).decode()
+            plain = _ESCAPED.sub(rb"\1", parameter[2]) if b"\\" in parameter[2] else parameter[2]
+            value: Any = plain.decode()
         except UnicodeDecodeError:
             raise ValueError("STRUCTURED-DATA is not UTF-8") from None
         if key in parameters:
@@ -188,11 +207,12 @@ def _nearest(text: bytes, today: int) -> str | None:
     return min(found, key=lambda moment: abs(moment - now)).isoformat() if found else None
 
 
+@lru_cache(maxsize=1024)
 def _text(data: bytes) -> str:
     return escape(data).decode()
 
 
 def is_5424(fields: Mapping[str, Any], line: bytes) -> bool:
     """Whether a parsed line is an RFC 5424 message as it stands."""
-    found = _PRI.match(line)
-    return found is not None and "parse_error" not in fields and _VERSION.match(line, found.end()) is not None
+    at = _pri_end(line)
+    return at > 0 and "parse_error" not in fields and _VERSION.match(line, at) is not None
