@@ -13,7 +13,7 @@ from multid.mail.address import AddressError, Pattern, parse_mailbox
 from multid.mail.envelope import Recipient
 from multid.mail.headers import map_addresses, parse_fields
 
-_SENDERS = {"from", "sender", "reply-to"}
+_SENDERS = {b"from", b"sender", b"reply-to"}
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Rewriting:
         """Return header fields with the senders rewritten."""
         if not self.senders:
             return fields
-        parsed = list(parse_fields(fields))
-        keeps_original = any(name == "x-original-from" for name, _, _ in parsed)
+        parsed = parse_fields(fields)
+        keeps_original = any(name.lower() == b"x-original-from" for name, _, _ in parsed)
         new = []
-        for name, head, body in parsed:
-            changed = map_addresses(body, self._header_sender) if name in _SENDERS else body
-            new.append(head + changed)
-            if name == "from" and changed != body and not keeps_original:
+        for name, colon, body in parsed:
+            changed = map_addresses(body, self._header_sender) if name.lower() in _SENDERS else body
+            new.append(name + colon + changed)
+            if name.lower() == b"from" and changed != body and not keeps_original:
                 new.append(b"X-Original-From:" + body)
                 keeps_original = True
         return b"".join(new)
