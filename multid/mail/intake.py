@@ -54,16 +54,18 @@ class Intake(Dialogue):
         piece, rest = mail.dots.feed(self._buffer[self._at :] if self._at else self._buffer)
         self._at = len(self._buffer) - len(rest or b"")
         self._store(mail.feed(piece))
+        if self._gave_up():
+            return False
         if rest is not None:
             self._end_of_mail()
-        return not self._gave_up()
+        return True
 
     def bdat(self, argument: str) -> Reply | None:
         """Carry out the command BDAT: what follows is a chunk, wanted or not."""
         size, self._is_last_chunk = parse_bdat(argument)
         self._chunk_refusal = self._refuse_chunk()
         self._chunk_left = size
-        if size > 2 * self._settings.max_size + (1 << 20):
+        if size > self._settings.most_data:
             self._reply(TOO_MUCH_DATA)
             self._close(TOO_MUCH_DATA.text)
             return None
@@ -88,9 +90,11 @@ class Intake(Dialogue):
         self._chunk_left -= len(piece)
         if self._chunk_refusal is None:
             self._store(self._transaction.feed(piece))
+        if self._gave_up():
+            return False
         if not self._chunk_left and (reply := self._end_of_chunk()):
             self._reply(reply)
-        return not self._gave_up()
+        return True
 
     def _end_of_chunk(self) -> Reply | None:
         self._state = "command"

@@ -32,6 +32,11 @@ class InboundSettings:
     completion: Completion = field(default_factory=Completion)
     rewriting: Rewriting = field(default_factory=Rewriting)
 
+    @property
+    def most_data(self) -> int:
+        """Octets of a mail that is refused for its size which are still read to its end."""
+        return 2 * self.max_size + (1 << 20)
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:

@@ -61,7 +61,7 @@ class Transaction:
     @property
     def is_far_too_big(self) -> bool:
         """Whether more has come than is worth throwing away."""
-        return self._content.size > 2 * self._settings.max_size + (1 << 20)
+        return self._content.size > self._settings.most_data
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of content, return what is to be stored."""

@@ -111,6 +111,12 @@ def test_far_more_data_than_the_limit_closes_the_connection() -> None:
     assert not conversation.open
 
 
+def test_far_more_data_than_the_limit_is_so_also_where_its_end_comes_along() -> None:
+    for size, reply in ((2 * 65536 + (1 << 20), b"552"), (2 * 65536 + (1 << 20) + 1, b"421")):
+        conversation = ready(Conversation(replace(SETTINGS, max_size=65536)))
+        assert conversation.feed(b"x" * (size - 2) + b"\r\n.\r\n").startswith(reply)
+
+
 def test_far_more_in_chunks_than_the_limit_closes_the_connection() -> None:
     conversation = Conversation(replace(SETTINGS, max_size=65536))
     for line in ("EHLO client", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", f"BDAT {2 * 65536 + (1 << 20)}"):
