@@ -56,4 +56,5 @@ class Peer:
         """The address as RFC 5321 4.1.3 writes it."""
         if not self.host:
             return ""
-        return f"[IPv6:{self.host}]" if ":" in self.host else f"[{self.host}]"
+        host = self.host.partition("%")[0]
+        return f"[IPv6:{host}]" if ":" in host else f"[{host}]"

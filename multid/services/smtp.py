@@ -29,7 +29,7 @@ class SmtpConnection(Inbound, StreamProtocol):
 
     def __init__(self, service: "SmtpService", peer: Peer) -> None:
         StreamProtocol.__init__(self, service)
-        host = "" if peer.host == "unix" else peer.host
+        host = "" if peer.host == "unix" else unmapped(peer.host)
         Inbound.__init__(self, service.reception, MailPeer(host, peer.port, is_trusted=service.trusts(peer)))
 
 

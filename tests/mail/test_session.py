@@ -226,9 +226,10 @@ def test_a_received_field_names_no_one_of_several_recipients() -> None:
     ("peer", "literal"),
     [
         (Peer("2001:db8::1", 5, is_trusted=True), b"client ([IPv6:2001:db8::1])"),
+        (Peer("fe80::1%eth0", 5, is_trusted=True), b"client ([IPv6:fe80::1])"),
         (Peer("", 0, is_trusted=True), b"client"),
     ],
-    ids=["ipv6", "unix"],
+    ids=["ipv6", "scoped", "unix"],
 )
 def test_a_received_field_names_the_peer_as_a_literal(peer: Peer, literal: bytes) -> None:
     conversation = ready(Conversation(peer=peer))
