@@ -35,7 +35,7 @@ class Logbook:
     def __init__(self, form: str, destination: LogFile | TextIO, default: str = "info") -> None:
         self.form = form
         self.levels = Levels(default)
-        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._recent: deque[Mapping[str, Any]] = deque(maxlen=RECENT)
         self._destination = destination
         self._journal = Journal() if form == "journal" else None
         self._followers: list[Follower] = []
@@ -44,10 +44,15 @@ class Logbook:
         """ILogObserver API."""
         if self.levels.passes(event):
             if (event.get("log_level") or LogLevel.info) >= LogLevel.info:
-                self.recent.append(as_dict(event))
+                self._recent.append(event)
             self._write(event)
         for follower in self._followers:
             follower(event)
+
+    @property
+    def recent(self) -> list[dict[str, Any]]:
+        """The last events that were written, the oldest first, as plain values; made only when asked for."""
+        return [as_dict(event) for event in self._recent]
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """Call a function with every event, also those that are not written; return what ends that."""

@@ -10,10 +10,11 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.logger import Logger, LogLevel, LogPublisher, formatEvent, formatTime
+from twisted.logger._flatten import flattenEvent
 from twisted.python.logfile import LogFile
 
-from multid.log.format import as_dict, journal_entry, json_line, text_line
+from multid.log.format import as_dict, journal_entry, json_line, message, text_line
 from multid.log.journal import Journal, complain, is_journal
 from multid.log.levels import Levels
 from multid.log.logbook import Logbook, open_logbook
@@ -74,6 +75,42 @@ def test_an_unknown_level_is_refused() -> None:
 def test_an_event_without_level_or_namespace_is_info() -> None:
     assert Levels().passes({"log_format": "legacy"})
     assert "[-#info] legacy" in text_line({"log_format": "legacy"})
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise ValueError("never")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("{service} {number:04d} {word!r} {{}}", {"number": 7, "word": "x"}),
+        ("{word.real} {words[a]} {words[b].imag}", {"word": 1, "words": {"a": 2, "b": 3}}),
+        ("{call()} {word.bit_length()}", {"call": lambda: "called", "word": 1}),
+        ("no {such} field", {}),
+        ("{word}", {"word": Unspeakable()}),
+        (b"{service} in octets", {}),
+        ("unbalanced {", {}),
+        (None, {}),
+    ],
+)
+def test_a_message_is_what_twisted_makes_of_it(text, values) -> None:
+    given = event(text, **values)
+    assert message(given).partition(":")[0] == formatEvent(given).partition(":")[0]
+
+
+def test_a_flattened_event_is_formatted_without_its_values() -> None:
+    given = event("{service} {word}", word="x")
+    flattenEvent(given)
+    del given["word"]
+    assert message(given) == "echo x"
+
+
+def test_the_time_of_a_line_is_that_of_twistd_and_each_second_its_own() -> None:
+    for moment in (1_700_000_000.0, 1_700_000_000.999, 1_700_000_001.0, 1_700_000_000.5):
+        assert text_line(event(log_time=moment)).startswith(f"{formatTime(moment)} [")
+    assert text_line({"log_format": "x"}).startswith("- [")
 
 
 def test_text_is_one_printable_line_as_twistd_writes_it() -> None:
