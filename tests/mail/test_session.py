@@ -9,7 +9,7 @@ from multid.mail.address import Pattern
 from multid.mail.complete import Completion
 from multid.mail.content import MAX_HEADER
 from multid.mail.envelope import Recipient
-from multid.mail.reply import SHUTTING_DOWN, TIMEOUT
+from multid.mail.reply import SHUTTING_DOWN, TIMEOUT, Reply
 from multid.mail.rewrite import RecipientRule, Rewriting, SenderRule
 from multid.mail.settings import Peer
 from tests.mail.conversation import SETTINGS, STRANGER, Conversation
@@ -125,6 +125,18 @@ def test_far_more_in_chunks_than_the_limit_closes_the_connection() -> None:
     for line in ("RSET", "MAIL FROM:<a@b>", "RCPT TO:<c@d>"):
         assert code(conversation.line(line)) == b"250"
     assert conversation.line(f"BDAT {2 * 65536 + (1 << 20) + 1}").startswith(b"421")
+
+
+def test_far_more_in_several_chunks_than_the_limit_closes_the_connection() -> None:
+    conversation = Conversation(replace(SETTINGS, max_size=65536))
+    most = conversation.session._settings.most_data
+    for line in ("EHLO client", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "BDAT 65536"):
+        conversation.line(line)
+    assert conversation.feed(b"x" * 65536).startswith(b"250")
+    conversation.line(f"BDAT {most}")
+    assert conversation.feed(b"x" * (most - 65536)) == b""
+    assert conversation.feed(b"x").startswith(b"421")
+    assert conversation.closed
 
 
 ENDS = {
@@ -350,6 +362,14 @@ def test_a_session_that_ends_at_once_forgets_the_mail_that_is_coming_in() -> Non
     assert conversation.closed
     assert not conversation.open
     assert conversation.session.end(TIMEOUT, at_once=True) == []
+
+
+def test_an_answer_that_comes_after_the_end_is_of_no_interest() -> None:
+    session = Conversation(replace(SETTINGS, auth="plain")).session
+    session.receive(b"EHLO client\r\nAUTH PLAIN AHVzZXIAc2VjcmV0\r\n")
+    session.end(TIMEOUT, at_once=True)
+    assert session.answer(Reply(235, "2.7.0", "Ok")) == []
+    assert not session.user
 
 
 def test_an_answer_that_nobody_waits_for_is_a_mistake() -> None:

@@ -1,9 +1,11 @@
 """The relay as a service: on sockets, with its spool on disk, through a change of the file and its end."""
 
 import re
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from multid.mail.queued import MailState, Query
@@ -109,6 +111,18 @@ def test_a_queue_that_another_service_uses_is_refused(bench: Bench) -> None:
     bench.serve("smtp", **HERE)
     with pytest.raises(ServiceError, match="cannot use the spool"):
         bench.serve("smtp", **HERE)
+
+
+def test_a_stranger_who_logs_in_relays(bench: Bench, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"joe:{bcrypt.hashpw(b'secret', bcrypt.gensalt(4)).decode()}\n")
+    service = bench.serve("smtp", **HERE, networks=[], auth={"users": users, "require_tls": False})
+    login = b"EHLO client\r\nAUTH PLAIN %s\r\n"
+    assert b"535 5.7.8" in talk(bench, service, login % b64encode(b"\0joe\0wrong") + b"QUIT\r\n")
+    replies = talk(bench, service, login % b64encode(b"\0joe\0secret") + MAIL % b"")
+    assert b"235 2.7.0" in replies
+    [mail] = queued(bench, service)
+    assert mail.envelope.auth_user == "joe"
 
 
 def test_users_that_cannot_be_read_are_told(bench: Bench, tmp_path: Path) -> None:
