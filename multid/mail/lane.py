@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -85,6 +85,8 @@ class Lane:
         self._idle: list[Deferred[None]] = []
         self._pacing: list[Deferred[None]] = []
         self._open = 0
+        self._opening: set[Deferred[Connection]] = set()
+        self._connections: set[Connection] = set()
         self._working: set[Connection] = set()
         self._next_start = float("-inf")
         self._no_more_until = float("-inf")
@@ -139,6 +141,8 @@ class Lane:
         self._stopped = Deferred()
         self._quiet_alarm()
         self._give_back(_SHUTTING_DOWN)
+        for opening in list(self._opening):
+            opening.cancel()
         stopped = self._stopped
         for waiter in [*self._idle, *self._pacing]:
             waiter.callback(None)
@@ -147,7 +151,7 @@ class Lane:
 
     def abort(self) -> None:
         """Close every connection at once."""
-        for connection in list(self._working):
+        for connection in list(self._connections):
             connection.abort()
 
     def _open_more(self) -> None:
@@ -161,8 +165,12 @@ class Lane:
             Deferred.fromCoroutine(self._serve()).addErrback(self._crashed)
 
     async def _serve(self) -> None:
+        opening = Deferred.fromCoroutine(self._connect())
+        self._opening.add(opening)
         try:
-            connection = await self._connect()
+            connection = await opening
+        except CancelledError:
+            self._open -= 1
         except HopError as error:
             self._open -= 1
             self._failed(error)
@@ -173,12 +181,16 @@ class Lane:
             self.breaker.succeeded()
             self.error = None
             self.on_room(self)
+            self._connections.add(connection)
             try:
                 await self._work(connection)
             finally:
                 self._open -= 1
                 self._working.discard(connection)
                 await connection.quit()
+                self._connections.discard(connection)
+        finally:
+            self._opening.discard(opening)
         self._ended()
 
     async def _connect(self) -> Connection:
@@ -188,6 +200,8 @@ class Lane:
                 return await self.connect(self.reactor, hop, self.hostname, self.route.login)
             except HopError as failed:
                 error = failed
+            if self._stopped is not None:
+                raise CancelledError
         raise error
 
     async def _work(self, connection: Connection) -> None:

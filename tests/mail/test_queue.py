@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 
 from multid.mail.bounces import BounceSettings
 from multid.mail.envelope import Envelope, Recipient
@@ -77,10 +77,18 @@ class Net:
         self.open: set[FakeConnection] = set()
         self.held: list[Deferred[None]] | None = None
         self.extensions: tuple[str, ...] = ()
+        self.stuck: str = ""  # where a new connection hangs
         self.most = 0
 
     async def connect(self, reactor: Any, hop: Hop, name: str, login: Any) -> Any:
         self.connects.append(hop)
+        if self.stuck:
+            try:
+                await Deferred()
+            except CancelledError:
+                if self.stuck == "connecting":
+                    raise HopError(BUSY) from None
+                raise
         if hop in self.down:
             raise HopError(self.down[hop])
         connection = FakeConnection(self, hop)
@@ -515,6 +523,16 @@ def test_stop_waits_for_what_is_being_sent_and_begins_nothing(rig: Rig):
     assert stopped
     assert len(rig.net.tries) == 2
     assert len(rig.spool.mails) == 2
+
+
+@pytest.mark.parametrize("where", ["connecting", "greeting"])
+def test_stop_waits_for_no_connection_that_is_being_made(rig: Rig, where: str):
+    rig.net.stuck = where
+    rig.start(routes=(replace(ROUTE, hops=(HOP, HOP)),))
+    rig.put()
+    rig.wait(rig.queue.stop())
+    assert rig.net.connects == [HOP]
+    assert len(rig.spool.mails) == 1
 
 
 def test_a_report_that_fails_goes_to_the_postmaster_and_then_is_dead(rig: Rig):
