@@ -125,7 +125,7 @@ class _Arrivals(asyncio.Protocol):
 
 
 class Senders:
-    """Threads that each send one mail after the other until `stop`; sizes are drawn by lot.
+    """Threads that each send one mail after the other until `stop`; sizes and recipients are drawn by lot.
 
     With `every`, each waits so many seconds between two mails.
     """
@@ -138,6 +138,7 @@ class Senders:
         seed: int,
         numbers: count,
         sizes: Sequence[int] = (300,),
+        recipients: Sequence[str] = ("b@campaign.example",),
         every: float = 0.0,
     ) -> None:
         self.acknowledged: set[int] = set()
@@ -148,6 +149,7 @@ class Senders:
         self._port = port
         self._numbers = numbers
         self._sizes = sizes
+        self._recipients = recipients
         self._every = every
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -185,12 +187,13 @@ class Senders:
             self._expect(replies)
             self._say(sock, replies, b"EHLO sender.example")
             while not self._stopping.wait(self._every):
-                self._send(sock, replies, next(self._numbers), lots.choice(self._sizes))
+                recipient = lots.choice(self._recipients).encode()
+                self._send(sock, replies, recipient, next(self._numbers), lots.choice(self._sizes))
             with contextlib.suppress(OSError):
                 self._say(sock, replies, b"QUIT")
 
-    def _send(self, sock: socket.socket, replies, number: int, size: int) -> None:
-        sock.sendall(b"MAIL FROM:<a@campaign.example>\r\nRCPT TO:<b@campaign.example>\r\nDATA\r\n")
+    def _send(self, sock: socket.socket, replies, recipient: bytes, number: int, size: int) -> None:
+        sock.sendall(b"MAIL FROM:<a@campaign.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % recipient)
         answers = [self._expect(replies) for _ in range(3)]
         if not answers[2].startswith(b"354"):
             self._note(number, self.refused, answers)
