@@ -35,10 +35,11 @@ from multid.signals import Signals
 from multid.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from multid.config.load import Loaded
-    from multid.config.model import ServiceConfig
+    from multid.config.model import File, ServiceConfig
+    from multid.config.problems import Place
     from multid.log.logbook import Logbook
     from multid.net.sockets import SocketStore
     from multid.notify import ServiceManager
@@ -68,10 +69,19 @@ class Waiting:
     retry: Any = None
 
 
+class Front(NetworkService):
+    """What listens for the operator: like a service, but no stanza says so."""
+
+    def wanted(self, file: File) -> ServiceConfig:
+        """Return what a configuration wants of it."""
+        raise NotImplementedError
+
+
 class Daemon(MultiService):
     """Every service of one file; `read` reads the file again, raising ConfigErrors."""
 
     log = Logger()
+    front: Front | None = None
 
     def __init__(
         self,
@@ -133,28 +143,41 @@ class Daemon(MultiService):
     async def _begin(self) -> None:
         try:
             self.loaded.file.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            await self._open_front()
+            for name, config in enabled(self.loaded.file.services).items():
+                await self._start(name, config)
         except OSError as error:
             self._exit(f"state_dir {self.loaded.file.state_dir}: {error.strerror}")
+        except ServiceError as error:
+            self._exit(str(error))
+        else:
+            self._ready()
+
+    async def _open_front(self) -> None:
+        if self.front is not None:
+            change = await self.front.prepare(self.front.wanted(self.loaded.file), strict=False)
+            change.commit()
+            self.front.startService()
+
+    async def _start(self, name: str, config: ServiceConfig) -> None:
+        service = self._build(name, config)
+        try:
+            change = await service.prepare(config, strict=False)
+        except ServiceError as error:
+            if config.required:
+                raise ServiceError(f"{name}: {error}") from error
+            self._wait(Waiting(service, config, str(error)))
             return
-        for name, config in enabled(self.loaded.file.services).items():
-            service = self._build(name, config)
-            try:
-                change = await service.prepare(config, strict=False)
-            except ServiceError as error:
-                if config.required:
-                    self._exit(f"{name}: {error}")
-                    return
-                self._wait(Waiting(service, config, str(error)))
-            else:
-                if not self.running:
-                    change.undo()
-                    return
-                self._run(service, change)
-        for name in enabled(self.loaded.file.services):
-            self._tell(name)
-        self._ready()
+        if self.running:
+            self._run(service, change)
+        else:
+            change.undo()
 
     def _ready(self) -> None:
+        if not self.running:
+            return
+        for name in enabled(self.loaded.file.services):
+            self._tell(name)
         for name in self.runtime.sockets.release():
             self.log.warn("the service manager passed a socket named {name}: no service listens on it", name=name)
         self.is_ready = True
@@ -257,9 +280,8 @@ class Daemon(MultiService):
         changed = differences(self.loaded, loaded, plan)
         prepared: list[tuple[NetworkService, Change]] = []
         try:
-            for name in [*plan.retune, *plan.start, *plan.keep]:
-                if name not in plan.keep or name in self.namedServices:
-                    prepared.append(await self._prepared(name, loaded, plan))
+            for service, config, strict in self._wanted(loaded, plan):
+                prepared.append((service, await _prepared(service, config, loaded, strict=strict)))
             if not self.running:
                 raise ConfigErrors([Problem(loaded.place(), "the daemon is ending")])
         except BaseException:
@@ -277,14 +299,18 @@ class Daemon(MultiService):
             message = f"state_dir cannot change while the daemon runs (it is {self.loaded.file.state_dir}): restart it"
             raise ConfigErrors([Problem(loaded.place("state_dir"), message)])
 
-    async def _prepared(self, name: str, loaded: Loaded, plan: Plan) -> tuple[NetworkService, Change]:
-        config = loaded.file.services[name]
-        stays = name not in plan.start and name in self.namedServices
-        service = self.namedServices[name] if stays else self._build(name, config)
-        try:
-            return service, await service.prepare(config, strict=name not in plan.keep)
-        except ServiceError as error:
-            raise ConfigErrors([Problem(_place(loaded, name, error), f"{name}: {error}")]) from error
+    def _wanted(self, loaded: Loaded, plan: Plan) -> Iterator[tuple[NetworkService, ServiceConfig, bool]]:
+        """Return each service that goes on or begins, what it shall be, and whether all it binds is new to it."""
+        if self.front is not None:
+            yield self.front, self.front.wanted(loaded.file), True
+        services = loaded.file.services
+        for name in plan.retune:
+            yield self.namedServices.get(name) or self._build(name, services[name]), services[name], True
+        for name in plan.start:
+            yield self._build(name, services[name]), services[name], True
+        for name in plan.keep:
+            if name in self.namedServices:
+                yield self.namedServices[name], services[name], False
 
     def _undo(self, prepared: list[tuple[NetworkService, Change]]) -> None:
         for _, change in reversed(prepared):
@@ -302,10 +328,10 @@ class Daemon(MultiService):
         for _, change in prepared:
             change.commit()
         for service, _ in prepared:
-            if service.parent is None:
-                service.setServiceParent(self)
-            else:
+            if service.running:
                 service.listen()
+            else:
+                service.setServiceParent(self)
         self._keep_sockets(loaded)
 
     def _forget_waiting(self, name: str) -> None:
@@ -328,8 +354,10 @@ class Daemon(MultiService):
                 deadline.cancel()
 
     def _keep_sockets(self, loaded: Loaded) -> None:
-        services = enabled(loaded.file.services).items()
-        self.runtime.sockets.keep((address, name) for name, config in services for address in config.listen)
+        wanted = [(config, name) for name, config in enabled(loaded.file.services).items()]
+        if self.front is not None:
+            wanted.append((self.front.wanted(loaded.file), self.front.name))
+        self.runtime.sockets.keep((address, name) for config, name in wanted for address in config.listen)
 
     # Stop
 
@@ -342,12 +370,17 @@ class Daemon(MultiService):
             self._forget_waiting(name)
         self._signals.end(self._abort)
         deadline = self.reactor.callLater(self.loaded.file.drain_timeout, self._abort)
-        stopping = [Deferred.fromCoroutine(_stopped(service)) for service in self]
-        done: Deferred[Any] = DeferredList(stopping, consumeErrors=True)
-        return done.addBoth(_cancelled, deadline)
+        return Deferred.fromCoroutine(self._stop(deadline))
+
+    async def _stop(self, deadline: Any) -> None:
+        await DeferredList([Deferred.fromCoroutine(_stopped(service)) for service in self], consumeErrors=True)
+        if self.front is not None and self.front.running:
+            await self.front.stopService()
+        if deadline.active():
+            deadline.cancel()
 
     def _abort(self) -> None:
-        for service in [*self, *self.draining]:
+        for service in [*self, *self.draining, *([self.front] if self.front is not None else [])]:
             service.abort()
 
     def reopen(self) -> None:
@@ -401,12 +434,22 @@ class Daemon(MultiService):
         self.reactor.stop()
 
 
-def _place(loaded: Loaded, name: str, error: ServiceError) -> Any:
+async def _prepared(service: NetworkService, config: ServiceConfig, loaded: Loaded, *, strict: bool) -> Change:
+    try:
+        return await service.prepare(config, strict=strict)
+    except ServiceError as error:
+        place = _place(service, config, loaded, error)
+        raise ConfigErrors([Problem(place, f"{service.name}: {error}")]) from error
+
+
+def _place(service: NetworkService, config: ServiceConfig, loaded: Loaded, error: ServiceError) -> Place:
     """Return where the address stands that cannot be bound, or the stanza."""
+    index = config.listen.index(error.address) if isinstance(error, BindError) else 0
+    if isinstance(service, Front):
+        return loaded.place("admin", ("socket", "http")[index])
     if isinstance(error, BindError):
-        listen = loaded.file.services[name].listen
-        return loaded.place("services", name, "listen", listen.index(error.address))
-    return loaded.place("services", name)
+        return loaded.place("services", service.name, "listen", index)
+    return loaded.place("services", service.name)
 
 
 def _headlines(errors: ConfigErrors) -> str:
@@ -425,12 +468,6 @@ def _why(status: dict[str, Any]) -> str:
 
 async def _stopped(service: NetworkService) -> None:
     await service.stopService()
-
-
-def _cancelled(result: Any, call: Any) -> Any:
-    if call.active():
-        call.cancel()
-    return result
 
 
 def _leave(status: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,20 @@ class Change:
 
     commit: Callable[[], None]
     undo: Callable[[], None]
+
+
+Call = Callable[[Mapping[str, Any]], Awaitable[Any]]
+"""What may be asked of a service over the admin socket: from named arguments to plain data; LookupError where the
+arguments name what is not there, ValueError where they make no sense."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number for `/metrics`: a name that `multid.admin.metrics` knows, labels besides `service`, the value now."""
+
+    name: str
+    value: float
+    labels: tuple[str, ...] = ()
 
 
 class ServiceError(Exception):

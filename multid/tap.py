@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.python import usage
 
+from multid.admin.service import Admin
 from multid.config.find import find_config
 from multid.config.load import Loaded, load
 from multid.config.problems import ConfigErrors
@@ -52,7 +53,7 @@ def makeService(options: Options, reactor: Any = None) -> Daemon:
         from twisted.internet import reactor  # noqa: PLC0415, TID251
     reactor.seconds = time.monotonic  # a clock that is set must neither fire nor hold up any timeout
     manager = ServiceManager(os.environ)
-    return Daemon(
+    daemon = Daemon(
         reactor,
         options.kinds,
         options.loaded,
@@ -61,6 +62,8 @@ def makeService(options: Options, reactor: Any = None) -> Daemon:
         manager=manager,
         logbook=_logbook(options),
     )
+    daemon.front = Admin(daemon)
+    return daemon
 
 
 def _logbook(options: Options) -> Logbook:

@@ -202,19 +202,19 @@ class ServiceConfig(Model):
         description="one address or a list: tcp:PORT[:interface=ADDR], udp:, tcp6:, ssl:, unix:PATH, systemd:name="
     )
     required: bool = Field(
-        False,
+        default=False,
         description="true: if it cannot bind, the daemon stops (71); false: tried again while the rest runs",
     )
     allow: Networks = Field(
-        (), description="networks that may connect; with deny, the longest match wins; empty: everybody"
+        default=(), description="networks that may connect; with deny, the longest match wins; empty: everybody"
     )
     deny: Networks = Field(default=(), description="networks that may not connect")
     limits: Limits = Field(default=Limits(), description="how much the service takes on")
-    timeouts: Timeouts = Field(Timeouts(), description="when a connection is ended that makes no use of itself")
+    timeouts: Timeouts = Field(default=Timeouts(), description="when a connection is ended that makes no use of itself")
     tls: Tls | None = Field(default=None, description="certificate and key, for ssl: addresses and STARTTLS")
     proxy_protocol: ProxyProtocol | None = Field(default=None, description="proxies whose PROXY header names the peer")
     record: bool = Field(
-        False,
+        default=False,
         description="one structured event a connection: peer, start, duration, octets, reason of its end",
     )
 
@@ -254,12 +254,21 @@ class Admin(Model):
     )
     http: Listen | None = Field(default=None, description="status page, /metrics, /healthz and /readyz; absent: off")
 
+    @field_validator("http")
+    @classmethod
+    def _is_plain(cls, value: Address | None) -> Address | None:
+        if value is not None and value.transport not in {"tcp", "unix", "systemd"}:
+            raise ValueError(f"the status page is plain HTTP over tcp: or unix:, not {value}")
+        return value
+
 
 class File(Model):
     """The whole document; `services` holds values of each kind's own model."""
 
     state_dir: Path = Field(default=Path("var"), description="mail queue, admin socket")
-    drain_timeout: Duration = Field(30.0, description="how long open work may take to finish when the daemon stops")
+    drain_timeout: Duration = Field(
+        default=30.0, description="how long open work may take to finish when the daemon stops"
+    )
     include: Annotated[tuple[str, ...], LISTED] = Field(
         default=(), description="patterns of further files, from this file's directory; each may add services"
     )

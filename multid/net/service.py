@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from multid.net.sockets import BindError
 from multid.net.stream import StreamListener
 from multid.net.tls import server_context
 from multid.net.transport import StreamTransport
-from multid.service import Change, Runtime, ServiceError
+from multid.service import Call, Change, Measure, Runtime, ServiceError
 
 if TYPE_CHECKING:
     from multid.config.address import Address
@@ -144,9 +144,25 @@ class NetworkService(Service):
     def reopen(self) -> None:
         """Open files anew that somebody may have moved away (SIGUSR1)."""
 
-    def rotate(self) -> list[str]:
+    async def rotate(self) -> list[str]:
         """Begin new files now; return the names of the old ones."""
         return []
+
+    def activity(self) -> tuple[str, int]:
+        """Return what the kind does most, and how often it has done it: the status page draws its rate."""
+        return "requests", self.counters.connections_total + self.counters.datagrams
+
+    def measures(self) -> Iterable[Measure]:
+        """Return the numbers of this kind besides the counters."""
+        return ()
+
+    def readings(self) -> Mapping[str, Call]:
+        """Return what may be asked about this service, by name: `GET /services/SERVICE/NAME` of the admin socket."""
+        return {}
+
+    def actions(self) -> Mapping[str, Call]:
+        """Return what may be done to it: `POST /services/SERVICE/NAME`, for those who may change something."""
+        return {}
 
     def fault(self) -> str:
         """Return what is wrong that only a new process can put right, such as a thread that has died; or nothing."""

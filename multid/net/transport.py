@@ -71,6 +71,11 @@ class StreamTransport(tcp.Server):
         name = self.socket.getsockname()
         return _twisted_address(self.socket, *name[:2]) if isinstance(name, tuple) else UNIXAddress(name)
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """ITCPTransport API: where there is TCP below."""
+        if self.socket.family != socket.AF_UNIX:
+            tcp.Server.setTcpNoDelay(self, enabled)
+
     @property
     def pending(self) -> int:
         """Octets written by the protocol that the kernel has not yet taken."""

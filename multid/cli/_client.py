@@ -1,0 +1,164 @@
+"""How the commands reach the daemon: HTTP with JSON over its admin socket. Standard library only.
+
+The socket is the one named by `--socket`, or that of the configuration which the daemon would take: `admin.socket`,
+else `admin.sock` in `state_dir`. Only those two keys are read, so a mistake elsewhere in the file locks nobody out.
+What goes wrong is said in one line, with the exit status that tells it apart.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, urlencode
+
+import click
+
+from multid.config.find import find_config
+from multid.config.problems import ConfigErrors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+NOT_RUNNING = 3
+SYSTEM_SOCKET = Path("/run/multid/admin.sock")
+
+
+def with_daemon(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command the options `--socket` and `--config`, and the `Daemon` they name as `daemon`."""
+
+    @click.option("--socket", "path", metavar="PATH", help="The admin socket of the daemon.")
+    @click.option("-c", "--config", metavar="FILE", help="The configuration that names the socket.")
+    def run(path: str | None, config: str | None, **arguments: Any) -> Any:
+        return command(daemon=Daemon(find_socket(path, config)), **arguments)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__click_params__ = [*run.__click_params__, *getattr(command, "__click_params__", [])]  # type: ignore[attr-defined]
+    return run
+
+
+def find_socket(path: str | None, config: str | None) -> Path:
+    """Return the path of the admin socket; end the command with 78 where a configuration is named that is not there."""
+    if path:
+        return Path(path)
+    try:
+        file = find_config(config, os.environ, Path())
+        text = file.read_text("utf-8", "replace")
+    except ConfigErrors:
+        return SYSTEM_SOCKET
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", os.EX_CONFIG)
+    return _socket_of(text)
+
+
+def _socket_of(text: str) -> Path:
+    admin = _value(text, "admin")
+    named = admin.get("socket") if isinstance(admin, dict) else None
+    if named:
+        return Path(str(named))
+    return Path(str(_value(text, "state_dir") or "var"), "admin.sock")
+
+
+def _value(text: str, key: str) -> Any:
+    """Return one value of the top of the file, read by itself; None where it is not there or wrong."""
+    import yaml  # not needed with --socket
+
+    block = re.search(rf"^{key}[ \t]*:.*\n?(?:[ \t#\r\n].*\n?)*", text, re.MULTILINE)
+    try:
+        return yaml.load(block[0], Loader=yaml.BaseLoader)[key] if block else None  # noqa: S506 - it makes texts only
+    except yaml.YAMLError:
+        return None
+
+
+class Daemon:
+    """The running daemon; every method ends the command where it cannot be asked or refuses."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, *path: str, **query: str) -> Any:
+        """Return the answer to a question."""
+        return self._asked("GET", path, query)
+
+    def post(self, *path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, str] | None = None) -> Any:
+        """Return the answer to a command."""
+        return self._asked("POST", path, query or {}, body)
+
+    def lines(self, *path: str) -> Iterator[Any]:
+        """Return the JSON objects of an answer without an end, as they come."""
+        connection, response = self._sent("GET", path, {}, None)
+        self._check(response)
+        with connection.sock:  # what is silent for long has died; signs of life come more often
+            for line in response:
+                if line.strip():
+                    yield json.loads(line)
+
+    def _asked(
+        self, method: str, path: tuple[str, ...], query: Mapping[str, str], body: Mapping[str, Any] | None = None
+    ) -> Any:
+        connection, response = self._sent(method, path, query, body)
+        try:
+            return self._check(response)
+        except (OSError, http.client.HTTPException) as error:
+            fail(f"the daemon at {self._path} broke off: {error}", os.EX_UNAVAILABLE)
+        finally:
+            connection.close()
+
+    def _sent(
+        self, method: str, path: tuple[str, ...], query: Mapping[str, str], body: Mapping[str, Any] | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = _Connection(self._path)
+        target = "/" + "/".join(quote(part, safe="") for part in path) + (f"?{urlencode(query)}" if query else "")
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body))
+            return connection, connection.getresponse()
+        except (FileNotFoundError, ConnectionRefusedError):
+            fail(f"no daemon runs at {self._path}", NOT_RUNNING)
+        except PermissionError:
+            fail(f"you may not use {self._path}", os.EX_NOPERM)
+        except (OSError, http.client.HTTPException) as error:
+            fail(f"the daemon at {self._path} does not answer: {error}", os.EX_UNAVAILABLE)
+
+    def _check(self, response: http.client.HTTPResponse) -> Any:
+        """Return what a good answer holds, also one that refuses a reload; end the command at any other."""
+        if response.status == 200 and response.headers.get_content_type() == "application/x-ndjson":
+            return None
+        answer = json.loads(response.read() or b"{}")
+        if response.status not in {200, 422}:
+            fail(answer.get("error", response.reason), os.EX_NOPERM if response.status == 403 else 1)
+        return answer
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("multid", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        """HTTPConnection API."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """End the command with one line on stderr."""
+    click.echo(f"multid: {message}", err=True)
+    sys.exit(status)
+
+
+def service_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a service; with no daemon there is nothing to offer."""
+    try:
+        path = find_socket(ctx.params.get("path"), ctx.params.get("config"))
+        names = [service["name"] for service in Daemon(path).get("status.json")["services"]]
+    except (SystemExit, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]

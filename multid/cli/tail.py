@@ -1,0 +1,40 @@
+"""`multid tail`: the events of one service as they happen."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from multid.cli._client import fail, service_names, with_daemon
+
+if TYPE_CHECKING:
+    from multid.cli._client import Daemon
+
+_APART = {"time", "event", "peer", "message", "level", "namespace", "service"}
+
+
+@click.command()
+@click.argument("service", shell_complete=service_names)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@with_daemon
+def command(daemon: Daemon, service: str, *, as_json: bool) -> None:
+    """Show the events of SERVICE as they happen, until interrupted."""
+    try:
+        for event in daemon.lines("tail", service):
+            click.echo(json.dumps(event) if as_json else _line(event))
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        fail(f"the daemon does not answer: {error}", 69)
+    fail("the daemon has ended", 69)
+
+
+def _line(event: dict[str, Any]) -> str:
+    moment = datetime.fromtimestamp(event["time"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    if event["event"] == "log":
+        return f"{moment} {event['level']}: {event['message']}"
+    values = " ".join(f"{name}={value}" for name, value in event.items() if name not in _APART)
+    return " ".join(part for part in (moment, event.get("peer", ""), event["event"], values) if part)
