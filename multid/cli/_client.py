@@ -1,7 +1,6 @@
 """How the commands reach the daemon: HTTP with JSON over its admin socket. Standard library only.
 
-The socket is the one named by `--socket`, or that of the configuration which the daemon would take: `admin.socket`,
-else `admin.sock` in `state_dir`. Only those two keys are read, so a mistake elsewhere in the file locks nobody out.
+The socket is the one named by `--socket`, or that of the configuration which the daemon would take, or the system's.
 What goes wrong is said in one line, with the exit status that tells it apart.
 """
 
@@ -10,16 +9,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import socket
 import sys
+from contextlib import ExitStack, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import click
 
-from multid.config.find import find_config
+from multid.config.find import admin_socket, find_config
 from multid.config.problems import ConfigErrors
 
 if TYPE_CHECKING:
@@ -48,31 +48,13 @@ def find_socket(path: str | None, config: str | None) -> Path:
         return Path(path)
     try:
         file = find_config(config, os.environ, Path())
-        text = file.read_text("utf-8", "replace")
     except ConfigErrors:
         return SYSTEM_SOCKET
-    except OSError as error:
-        fail(f"{file}: {error.strerror}", os.EX_CONFIG)
-    return _socket_of(text)
-
-
-def _socket_of(text: str) -> Path:
-    admin = _value(text, "admin")
-    named = admin.get("socket") if isinstance(admin, dict) else None
-    if named:
-        return Path(str(named))
-    return Path(str(_value(text, "state_dir") or "var"), "admin.sock")
-
-
-def _value(text: str, key: str) -> Any:
-    """Return one value of the top of the file, read by itself; None where it is not there or wrong."""
-    import yaml  # not needed with --socket
-
-    block = re.search(rf"^{key}[ \t]*:.*\n?(?:[ \t#\r\n].*\n?)*", text, re.MULTILINE)
     try:
-        return yaml.load(block[0], Loader=yaml.BaseLoader)[key] if block else None  # noqa: S506 - it makes texts only
-    except yaml.YAMLError:
-        return None
+        return admin_socket(file)
+    except ConfigErrors as errors:
+        click.echo(str(errors), err=True)
+        sys.exit(os.EX_CONFIG)
 
 
 class Daemon:
@@ -115,8 +97,12 @@ class Daemon:
         connection = _Connection(self._path)
         target = "/" + "/".join(quote(part, safe="") for part in path) + (f"?{urlencode(query)}" if query else "")
         try:
-            connection.request(method, target, None if body is None else json.dumps(body))
-            return connection, connection.getresponse()
+            with ExitStack() as stack:
+                stack.callback(connection.close)
+                connection.request(method, target, None if body is None else json.dumps(body))
+                response = connection.getresponse()
+                stack.pop_all()
+            return connection, response
         except (FileNotFoundError, ConnectionRefusedError):
             fail(f"no daemon runs at {self._path}", NOT_RUNNING)
         except PermissionError:
@@ -157,8 +143,9 @@ def fail(message: str, status: int) -> NoReturn:
 def service_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a service; with no daemon there is nothing to offer."""
     try:
-        path = find_socket(ctx.params.get("path"), ctx.params.get("config"))
-        names = [service["name"] for service in Daemon(path).get("status.json")["services"]]
-    except (SystemExit, OSError):
+        with redirect_stderr(StringIO()):
+            path = find_socket(ctx.params.get("path"), ctx.params.get("config"))
+            names = [service["name"] for service in Daemon(path).get("status.json")["services"]]
+    except SystemExit:
         return []
     return [name for name in names if name.startswith(incomplete)]

@@ -38,11 +38,9 @@ def command(daemon: Daemon, *, dry_run: bool, as_json: bool) -> None:
 def _text(answer: dict[str, Any]) -> str:
     kept = [f"= {', '.join(answer['kept'])}: untouched"] if answer["kept"] else []
     changes = [_difference(**difference) for difference in answer["differences"]]
-    if answer["dry_run"]:
-        headline = f"{len(changes)} differences to generation {answer['generation']}, all possible"
-    else:
-        headline = f"generation {answer['generation']}" if changes else "nothing differs"
-    return "\n".join([headline, *changes, *kept])
+    generation = f"generation {answer['generation']}"
+    headline = f"{generation} can be changed to:" if answer["dry_run"] else f"{generation}, applied:"
+    return "\n".join([headline if changes else "nothing differs", *changes, *kept])
 
 
 def _difference(sign: str, key: str, old: str, new: str, place: str) -> str:

@@ -4,11 +4,11 @@ The commands that talk to the daemon start here, so that they answer at once: of
 place of its admin socket, and whether the rest of it is good is not their business.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from multid.config.document import read_document
 from multid.config.problems import ConfigErrors, Place, Problem
 
 VARIABLE = "MULTID_CONFIG"
@@ -31,12 +31,35 @@ def find_config(explicit: str | None, env: Mapping[str, str], cwd: Path) -> Path
 
 
 def admin_socket(path: Path) -> Path:
-    """Return the admin socket of the daemon that runs with a configuration; ConfigErrors where it cannot be read."""
-    document = read_document(path)
-    if document.data is None and document.problems:
-        raise ConfigErrors(document.problems)
-    socket = _text(document.data, "admin", "socket")
-    return Path(socket or f"{_text(document.data, 'state_dir') or 'var'}/admin.sock")
+    """Return the admin socket of the daemon that runs with a configuration; ConfigErrors where it cannot be read.
+
+    A mistake elsewhere in the file locks nobody out: where it is no YAML, the two keys are read by themselves.
+    """
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError as error:
+        raise ConfigErrors([Problem(Place(str(path)), f"cannot be read: {error.strerror}")]) from None
+    top = _parsed(text)
+    if not isinstance(top, dict):
+        top = {key: (_parsed(_block(text, key)) or {}).get(key) for key in ("admin", "state_dir")}
+    socket = _text(top, "admin", "socket")
+    return Path(socket or f"{_text(top, 'state_dir') or 'var'}/admin.sock")
+
+
+def _parsed(text: str) -> Any:
+    """Return a YAML document with every scalar as text, None where it is none."""
+    import yaml  # noqa: PLC0415 - a command that is told the socket needs none
+
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506 - makes texts only
+    except yaml.YAMLError:
+        return None
+
+
+def _block(text: str, key: str) -> str:
+    """Return the lines of one key at the top of a file, down to the next key."""
+    found = re.search(rf"^{key}[ \t]*:.*\n?(?:[ \t#\r\n].*\n?)*", text, re.MULTILINE)
+    return found[0] if found else ""
 
 
 def _text(data: Any, *keys: str) -> str | None:
