@@ -3,6 +3,8 @@
 Verified is: the chain leads to an authority of the system (`SSL_CERT_FILE` names others), the certificate is of the
 host's name, TLS 1.2 or later. Unverified TLS keeps a mail from those who only listen; it is for exchangers found in
 the DNS, whose certificates often prove nothing, and nobody ever gets a password over it.
+
+Reading the authorities takes a while, so what was made for a host is kept until `forget`.
 """
 
 from functools import lru_cache
@@ -25,6 +27,12 @@ def verified(host: str) -> IOpenSSLClientConnectionCreator:
 def unverified(host: str) -> IOpenSSLClientConnectionCreator:
     """Return what connects to whoever answers, naming `host` to it."""
     return Unverified(host)
+
+
+def forget() -> None:
+    """Read the system's authorities anew for later connections."""
+    verified.cache_clear()
+    unverified.cache_clear()
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -92,12 +92,15 @@ class Conversation(Protocol):
         self._expected += replies
         self.transport.write(data)
 
-    async def start_tls(self, context: Any, seconds: float) -> None:
-        """Begin TLS; return when the peer is who it has to be."""
+    def demand_silence(self) -> None:
+        """Make sure that nothing has come which was not asked for, as must be before TLS begins (RFC 3207 6)."""
         if not self._parser.is_empty or self._replies:
             self.break_off(broken("Something came behind the reply to STARTTLS"))
         if self._broken is not None:
             raise self._broken
+
+    async def start_tls(self, context: Any, seconds: float) -> None:
+        """Begin TLS; return when the peer is who it has to be."""
         self.transport.startTLS(context)
         await self.until(lambda: self._is_shaken, seconds, "the TLS handshake")
 

@@ -98,6 +98,7 @@ class Connection(Conversation):
         if "STARTTLS" in self.extensions:
             reply = await self.ask("STARTTLS", HELLO, positive=_READY)
             if reply.is_positive:
+                self.demand_silence()
                 self.extensions = {}
                 await self._start_tls()
                 await self._hello()

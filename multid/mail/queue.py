@@ -25,6 +25,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from multid.mail import client_tls
 from multid.mail.agenda import Agenda
 from multid.mail.bounces import Bounces, BounceSettings, Occasion, Verdict
 from multid.mail.dsn import MAX_RETURNED
@@ -148,6 +149,7 @@ class DeliveryQueue:
 
     def retune(self, settings: QueueSettings) -> None:
         """Go on with other settings; mail that waits follows the new routes."""
+        client_tls.forget()
         self.settings = settings
         self._bounces.settings = settings.bounces
         self._set_new_state()

@@ -176,7 +176,7 @@ class SqliteSpool:
         except OSError as error:
             raise SpoolError(f"{self.path}: {error}", NO_ROOM) from error
         has_names = not state.f_files or state.f_favail
-        return state.f_bavail * state.f_frsize if has_names else 0
+        return state.f_bavail * state.f_frsize if has_names else -1
 
     def insert(self, envelope: Envelope, content: Content) -> Deferred[None]:
         """Store a mail; a content file is durable already, and is removed if the row cannot be written."""

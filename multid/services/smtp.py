@@ -5,8 +5,10 @@ what an operator sees. A change of the file keeps the queue and the mail in it, 
 """
 
 import ipaddress
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.names.client import Resolver
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -14,7 +16,9 @@ from multid.mail.auth import Authenticator, Failures, Users
 from multid.mail.bounces import BounceSettings
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
+from multid.mail.mx import Exchangers
 from multid.mail.queue import DeliveryQueue, QueueSettings
+from multid.mail.route import Hop, Route
 from multid.mail.settings import Peer as MailPeer
 from multid.mail.spool_sqlite import SqliteSpool
 from multid.net.peer import Peer, unmapped
@@ -22,6 +26,9 @@ from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
 from multid.service import Change, Runtime, ServiceError, ServiceKind
 from multid.services._smtp_config import SmtpConfig
+
+_DNS_TIMEOUTS = (1, 3, 9)
+"""Seconds for each round of asking the name servers."""
 
 
 class SmtpConnection(Inbound, StreamProtocol):
@@ -45,6 +52,7 @@ class SmtpService(NetworkService):
         self._passwords = ThreadPool(0, 2, "multid-auth")
         self._spool: SqliteSpool | None = None
         self._queue: DeliveryQueue | None = None
+        self._resolver: Resolver | None = None
 
     def connected(self, peer: Peer) -> SmtpConnection:
         """NetworkService API."""
@@ -91,9 +99,16 @@ class SmtpService(NetworkService):
         if self._queue is not None:
             self._queue.retune(settings)
             return
-        self._queue = DeliveryQueue(self.runtime.reactor, spool, settings, new_id=spool.new_id)
+        self._queue = DeliveryQueue(
+            self.runtime.reactor, spool, settings, new_id=spool.new_id, find_exchangers=self._exchangers
+        )
         started = Deferred.fromCoroutine(self._queue.start())
         started.addErrback(lambda failure: self.log.failure("{service}: no deliveries", failure, service=self.name))
+
+    async def _exchangers(self, domain: str, route: Route) -> Sequence[Hop]:
+        if self._resolver is None:
+            self._resolver = Resolver("/etc/resolv.conf", reactor=self.runtime.reactor, timeout=_DNS_TIMEOUTS)
+        return await Exchangers(self._resolver, self.config.name).find(domain, route)
 
     async def _spool_of(self, config: SmtpConfig) -> SqliteSpool:
         path = config.queue.path or self.runtime.state_dir / "mail"

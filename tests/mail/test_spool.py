@@ -1,15 +1,18 @@
 """What every spool promises, asked of each; and what only the one on disk can show."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from multid.mail.envelope import Envelope, Recipient
-from multid.mail.interface import Spool
-from multid.mail.queued import Delivery, MailState, Query, QueuedMail, Update
-from multid.mail.spool import MemorySpool
+from multid.mail.interface import Spool, SpoolError
+from multid.mail.queued import Delivery, DeliveryState, MailState, Query, QueuedMail, Report, Update
+from multid.mail.reply import Reply
+from multid.mail.spool import MemorySpool, NullSpool
 from multid.mail.spool_sqlite import SqliteSpool
 from tests.loop import Loop
 
@@ -134,3 +137,290 @@ def test_a_content_that_cannot_be_removed_is_said_and_does_not_hold_up_its_mail(
     assert disk.ids() == []
     assert [event["why"] for event in logged if "why" in event] == [f"[Errno 21] Is a directory: '{content}'"]
     content.rmdir()
+
+
+def test_an_aborted_mail_leaves_nothing(rig: Rig):
+    incoming = rig.spool.begin(0)
+    incoming.append(b"x" * 100)
+    incoming.abort()
+    incoming.abort()
+    assert rig.ids() == []
+
+
+def test_ids_grow(rig: Rig):
+    ids = [rig.spool.begin(0).id for _ in range(2000)]
+    assert ids == sorted(set(ids))
+
+
+def test_a_captured_mail_is_stored_as_such(rig: Rig):
+    rig.spool.new_state = MailState.CAPTURED
+    assert rig.get(rig.put()).state is MailState.CAPTURED
+
+
+def test_there_is_no_mail_of_an_unknown_id(rig: Rig):
+    assert rig.wait(rig.spool.load("0" * 12)) is None
+
+
+def test_deliveries_are_updated_by_place(rig: Rig):
+    id_ = rig.put(**FULL)
+    later = Delivery(DeliveryState.OPEN, 99.5, 3, Reply(450, "4.2.1", "B\u00fcsy\nnow"), "hop:25", warned=True)
+    rig.wait(rig.spool.update(Update(id_, {1: later})))
+    assert rig.get(id_).deliveries == (Delivery(due=5.0), later)
+    assert rig.get(id_).open == [0, 1]
+
+
+def test_a_recipient_that_is_done_is_not_open(rig: Rig):
+    id_ = rig.put(**FULL)
+    rig.wait(rig.spool.update(Update(id_, {0: Delivery(DeliveryState.SENT), 1: Delivery(DeliveryState.FAILED)})))
+    assert rig.get(id_).open == []
+    assert rig.wait(rig.spool.scan()) == [(id_, MailState.READY, 0.0)]
+
+
+def test_due_is_set_for_open_recipients_only(rig: Rig):
+    id_ = rig.put(**FULL)
+    rig.wait(rig.spool.update(Update(id_, {0: Delivery(DeliveryState.SENT, due=1.0)})))
+    rig.wait(rig.spool.update(Update(id_, due=77.0)))
+    assert [delivery.due for delivery in rig.get(id_).deliveries] == [1.0, 77.0]
+
+
+def test_state_note_and_crashes_are_updated(rig: Rig):
+    id_ = rig.put()
+    rig.wait(rig.spool.update(Update(id_, state=MailState.HELD, note="why", crashes=2)))
+    mail = rig.get(id_)
+    assert (mail.state, mail.note, mail.crashes) == (MailState.HELD, "why", 2)
+    rig.wait(rig.spool.update(Update(id_, due=6.0)))
+    assert rig.get(id_).state is MailState.HELD
+
+
+@pytest.mark.parametrize("size", [10, 100 * INLINE])
+def test_a_deleted_mail_is_gone(rig: Rig, size: int):
+    id_ = rig.put(b"x" * size)
+    rig.wait(rig.spool.update(Update(id_, delete=True)))
+    assert rig.wait(rig.spool.load(id_)) is None
+    assert rig.ids() == []
+
+
+def test_an_update_of_a_mail_that_is_gone_changes_nothing(rig: Rig):
+    rig.wait(rig.spool.update(Update("0" * 12, {0: Delivery()}, state=MailState.HELD, due=1.0, crashes=1)))
+    assert rig.ids() == []
+
+
+def test_a_report_enters_with_the_update_and_is_told(rig: Rig):
+    id_ = rig.put()
+    report = Report(envelope(rig.spool.new_id(), sender="", size=2, origin="dsn"), b"x\n")
+    rig.wait(rig.spool.update(Update(id_, reports=(report,), delete=True)))
+    assert rig.ids() == [report.envelope.id]
+    assert rig.content(report.envelope.id) == b"x\n"
+    assert rig.stored[-1] == rig.get(report.envelope.id)
+
+
+def test_scan_tells_the_earliest_open_time(rig: Rig):
+    first = rig.put(**FULL)
+    second = rig.put()
+    rig.wait(rig.spool.update(Update(first, {0: Delivery(due=9.0), 1: Delivery(due=8.0)})))
+    rig.wait(rig.spool.update(Update(second, state=MailState.HELD)))
+    assert rig.wait(rig.spool.scan()) == [(first, MailState.READY, 8.0), (second, MailState.HELD, 5.0)]
+
+
+def test_select_filters_and_pages(rig: Rig):
+    a = rig.put(sender="root@host.test", recipients=(Recipient("x@one.test"), Recipient("y@two.test")))
+    b = rig.put(sender="")
+    c = rig.put(sender="Root@other.test", recipients=(Recipient("Z@TWO.test"),))
+    rig.wait(rig.spool.update(Update(c, state=MailState.HELD)))
+    assert rig.ids() == [a, b, c]
+    assert rig.ids(limit=2) == [a, b]
+    assert rig.ids(after=b) == [c]
+    assert rig.ids(sender="root@*") == [a, c]
+    assert rig.ids(sender="<>") == [b]
+    assert rig.ids(recipient="*@two.test") == [a, c]
+    assert rig.ids(recipient="*@two.test", sender="*@host.test") == [a]
+    assert rig.ids(state=MailState.HELD) == [c]
+    assert rig.ids(ids=(a, b), after=a) == [b]
+
+
+def test_select_reads_no_content(rig: Rig):
+    id_ = rig.put(b"x" * 10)
+    (mail,) = rig.wait(rig.spool.select(Query(ids=(id_,))))
+    assert (mail.content.size, mail.content.data) == (10, None)
+    assert replace(mail, content=rig.get(id_).content) == rig.get(id_)
+
+
+def test_many_mails_at_once_share_a_transaction(disk: Rig):
+    transactions: list[str] = []
+    real = disk.spool._rows._transaction
+    disk.spool._rows._transaction = lambda changes: transactions.append(len(changes)) or real(changes)
+    done = []
+    for _ in range(50):
+        incoming = disk.spool.begin(0)
+        incoming.append(b"x")
+        incoming.commit(envelope(incoming.id)).addCallback(done.append)
+    disk.loop.until(lambda: len(done) == 50)
+    assert transactions == [50]
+
+
+def test_the_null_spool_acknowledges_and_forgets(loop: Loop):
+    rig = Rig(loop, NullSpool)
+    rig.put()
+    assert rig.ids() == []
+
+
+# What only a disk can show
+
+
+def again(rig: Rig) -> Rig:
+    """Close the spool, and open what it left."""
+    rig.wait(rig.spool.close())
+    rig.spool = rig.make()
+    rig.open()
+    return rig
+
+
+def test_everything_is_there_after_a_restart(disk: Rig):
+    small, large = disk.put(**FULL), disk.put(b"y" * 50 * INLINE)
+    before = disk.get(small)
+    again(disk)
+    assert disk.get(small) == before
+    assert disk.content(large) == b"y" * 50 * INLINE
+
+
+def test_a_second_spool_on_the_path_is_refused_by_name(disk: Rig):
+    other = disk.make()
+    with pytest.raises(SpoolError, match=f"process {os.getpid()} uses it"):
+        disk.wait(other.open())
+    disk.put()
+
+
+def test_the_path_can_be_used_again_after_a_refusal_and_a_close(disk: Rig):
+    with pytest.raises(SpoolError):
+        disk.wait(disk.make().open())
+    again(disk).put()
+
+
+def test_a_spool_of_a_newer_version_is_left_alone(disk: Rig, tmp_path: Any):
+    disk.put()
+    disk.wait(disk.spool.close())
+    database = sqlite3.connect(tmp_path / "mail" / "spool.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(SpoolError, match="version is 99"):
+        disk.wait(disk.make().open())
+    database = sqlite3.connect(tmp_path / "mail" / "spool.db")
+    database.execute("PRAGMA user_version = 1")
+    database.close()
+    disk.spool = disk.make()
+    disk.open()
+    assert len(disk.ids()) == 1
+
+
+def test_a_file_that_is_no_database_is_an_error(loop: Loop, tmp_path: Any):
+    (tmp_path / "spool.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(SpoolError, match="not a database"):
+        loop.result(SqliteSpool(loop, tmp_path).open())
+
+
+def test_a_path_that_cannot_be_made_is_an_error(loop: Loop, tmp_path: Any):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SpoolError):
+        loop.result(SqliteSpool(loop, tmp_path / "file" / "mail").open())
+
+
+def files(path: Any) -> list[str]:
+    return sorted(entry.name for folder in ("content", "incoming") for entry in (path / "mail" / folder).iterdir())
+
+
+def test_files_are_private_and_gone_with_their_mail(disk: Rig, tmp_path: Any):
+    id_ = disk.put(b"y" * 2 * INLINE)
+    assert files(tmp_path) == [id_]
+    assert (tmp_path / "mail" / "content" / id_).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "mail").stat().st_mode & 0o777 == 0o700
+    disk.wait(disk.spool.update(Update(id_, delete=True)))
+    assert files(tmp_path) == []
+
+
+def test_an_aborted_large_mail_leaves_no_file(disk: Rig, tmp_path: Any):
+    incoming = disk.spool.begin(0)
+    incoming.append(b"y" * 2 * INLINE)
+    disk.loop.until(lambda: files(tmp_path))
+    incoming.abort()
+    disk.loop.until(lambda: not files(tmp_path))
+    incoming.append(b"late")
+    again(disk)
+    assert disk.ids() == []
+
+
+def test_a_mail_aborted_in_the_middle_of_a_write_leaves_no_file(disk: Rig, tmp_path: Any):
+    incoming = disk.spool.begin(0)
+    incoming.append(b"y" * 2 * INLINE)
+    incoming.abort()
+    again(disk)
+    assert files(tmp_path) == []
+
+
+def test_what_a_crash_left_is_swept(disk: Rig, tmp_path: Any):
+    kept = disk.put(b"y" * 2 * INLINE)
+    (tmp_path / "mail" / "incoming" / "0123456789AB").write_bytes(b"half")
+    (tmp_path / "mail" / "content" / "0123456789AB").write_bytes(b"no row")
+    again(disk)
+    assert files(tmp_path) == [kept]
+
+
+def test_a_mail_whose_file_has_gone_is_set_aside(disk: Rig, tmp_path: Any):
+    lost, kept = disk.put(b"y" * 2 * INLINE), disk.put(b"z" * 2 * INLINE)
+    (tmp_path / "mail" / "content" / lost).unlink()
+    again(disk)
+    assert (disk.get(lost).state, disk.get(kept).state) == (MailState.QUARANTINED, MailState.READY)
+    assert "missing" in disk.get(lost).note
+
+
+def test_a_sender_faster_than_the_disk_is_paused(disk: Rig):
+    incoming = disk.spool.begin(0)
+    pauses = [pause for _ in range(8) if (pause := incoming.append(b"y" * 100_000)) is not None]
+    assert pauses
+    disk.wait(pauses[-1])
+    assert incoming._waiting == 0
+    disk.wait(incoming.commit(envelope(incoming.id, size=800_000)))
+    assert disk.content(incoming.id) == b"y" * 800_000
+
+
+def test_below_the_free_space_that_is_kept_nothing_is_taken(disk: Rig):
+    disk.spool.minimum_free = 1 << 60
+    with pytest.raises(SpoolError) as error:
+        disk.spool.begin(0)
+    assert (error.value.reply.code, error.value.reply.enhanced) == (452, "4.3.1")
+    assert error.value.is_transient
+
+
+def test_the_announced_size_counts(disk: Rig):
+    with pytest.raises(SpoolError):
+        disk.spool.begin(1 << 60)
+    disk.spool.begin(1)
+
+
+def test_the_free_space_is_looked_at_again(disk: Rig, monkeypatch: Any):
+    disk.spool.minimum_free = 1000
+    free = [0]
+    monkeypatch.setattr(disk.spool, "_free_space", lambda: free[0])
+    with pytest.raises(SpoolError):
+        disk.spool.begin(0)
+    free[0] = 1000
+    disk.loop.advance(1)
+    disk.spool.begin(0)
+    with pytest.raises(SpoolError):
+        disk.spool.begin(1)
+
+
+def test_without_inodes_nothing_is_taken(disk: Rig, monkeypatch: Any):
+    class State:
+        f_files, f_favail, f_bavail, f_frsize = 100, 0, 1000, 4096
+
+    monkeypatch.setattr(os, "statvfs", lambda path: State)
+    with pytest.raises(SpoolError):
+        disk.spool.begin(0)
+
+    def fail(path: Any) -> Any:
+        raise OSError("gone")
+
+    monkeypatch.setattr(os, "statvfs", fail)
+    disk.loop.advance(1)
+    with pytest.raises(SpoolError, match="gone"):
+        disk.spool.begin(0)
