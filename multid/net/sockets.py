@@ -28,6 +28,9 @@ from multid.service import ServiceError
 
 Key = tuple[object, ...]
 
+_RECEIVE_BUFFER = 1 << 20
+"""Octets of datagrams that may wait for us, as far as the kernel allows: a burst is not to be lost."""
+
 
 class BindError(ServiceError):
     """An address that cannot be bound: the text says why, and who has it where that can be known."""
@@ -191,7 +194,9 @@ def _bound(address: Address) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if not address.is_datagram:
+        if address.is_datagram:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(socket.getaddrinfo(address.host, address.port, family, flags=socket.AI_NUMERICHOST)[0][4])
         if not address.is_datagram:

@@ -1,0 +1,139 @@
+"""What is done inside a network namespace: forged datagrams, clients at its addresses, its counters.
+
+Run as `python -m tests.interop.inside TASK ARGUMENTS`, both JSON; prints the result as JSON.
+"""
+
+import json
+import select
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+
+def sent_datagrams() -> int:
+    """Return how many UDP datagrams the namespace has sent, over IPv4 and IPv6; forged ones are not counted."""
+    names, values = [
+        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Udp:")
+    ]
+    v6 = dict(line.split() for line in Path("/proc/net/snmp6").read_text().splitlines())
+    return int(values[names.index("OutDatagrams")]) + int(v6["Udp6OutDatagrams"])
+
+
+def forge(source: tuple[str, int], destination: tuple[str, int], data: bytes) -> None:
+    """Send one UDP datagram in somebody else's name."""
+    udp = struct.pack("!HHHH", source[1], destination[1], 8 + len(data), 0) + data
+    addresses = socket.inet_aton(source[0]) + socket.inet_aton(destination[0])
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0) + addresses
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(header + udp, (destination[0], 0))
+
+
+def pairs(host: str, ports: list[int], sources: list[int], pause: float) -> int:
+    """Forge one datagram from each source port to each port; return how many datagrams were sent because of that."""
+    before = sent_datagrams()
+    for port in ports:
+        for source in sources:
+            forge((host, source), (host, port), b"\x23" + bytes(47) + b"to and fro")
+            time.sleep(pause)
+    time.sleep(0.5)
+    return sent_datagrams() - before
+
+
+def echo_rate(host: str, port: int, seconds: float) -> int:
+    """Forge one datagram from a port to itself; return how many datagrams follow in so many seconds."""
+    before = sent_datagrams()
+    forge((host, port), (host, port), b"to and fro")
+    time.sleep(seconds)
+    return sent_datagrams() - before
+
+
+def client(source: str, destination: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((source, 0))
+    sock.connect(tuple(destination))
+    return sock
+
+
+def sizes(source: str, destination: tuple[str, int], lengths: list[int]) -> dict[int, int]:
+    """Ask with each length from a socket of its own; return the length of each answer."""
+    answers = {}
+    for start in range(0, len(lengths), 50):
+        sockets = {client(source, destination): length for length in lengths[start : start + 50]}
+        for sock, length in sockets.items():
+            sock.send((b"\x23" + bytes(47)).ljust(length, b"x")[:length])
+        waiting = set(sockets)
+        while waiting and (ready := select.select([*sockets], [], [], 0.3)[0]):
+            for sock in ready:
+                answers[sockets[sock]] = answers.get(sockets[sock], 0) + len(sock.recv(65536))
+            waiting.difference_update(ready)
+        for sock in sockets:
+            sock.close()
+    return answers
+
+
+def answers(source: str, destination: tuple[str, int], count: int, pause: float, data: str) -> int:
+    """Ask so many times, one after the other; return how many answers came."""
+    got = 0
+    with client(source, destination) as sock:
+        sock.settimeout(0.5)
+        for _ in range(count):
+            sock.send(data.encode())
+            try:
+                sock.recv(65536)
+                got += 1
+            except TimeoutError:
+                pass
+            time.sleep(pause)
+    return got
+
+
+def victim(forged: str, destination: tuple[str, int], seconds: float, forged_rate: float, own_rate: float) -> list[int]:
+    """Ask at a rate while somebody forges our address at another; return how often we asked and were answered."""
+    random = Random(1)
+    asked = got = number = 0
+    with client(forged, destination) as sock:
+        sock.setblocking(False)
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < seconds:
+            while number < passed * forged_rate:
+                forge((forged, random.randrange(1024, 65536)), tuple(destination), b"%d" % number)
+                number += 1
+            while asked < passed * own_rate:
+                sock.send(b"mine %d" % asked)
+                asked += 1
+            try:
+                while True:
+                    sock.recv(65536)
+                    got += 1
+            except BlockingIOError:
+                time.sleep(0.001)
+    return [asked, got]
+
+
+def octets_of_echo(source: str, destination: tuple[str, int], lengths: list[int]) -> list[int]:
+    """Return the lengths of which an echo was whole and the same."""
+    same = []
+    for length in lengths:
+        with client(source, destination) as sock:
+            sock.settimeout(1)
+            data = Random(length).randbytes(length)
+            sock.send(data)
+            try:
+                if sock.recv(65536) == data:
+                    same.append(length)
+            except TimeoutError:
+                pass
+    return same
+
+
+def main() -> None:
+    task: Any = globals()[sys.argv[1]]
+    sys.stdout.write(json.dumps(task(*json.loads(sys.argv[2]))))
+
+
+if __name__ == "__main__":
+    main()

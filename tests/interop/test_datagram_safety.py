@@ -1,0 +1,96 @@
+"""What the UDP services may never do to anybody, shown with forged datagrams in a network namespace."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from multid.net.guard import LOOPING_PORTS
+from tests.namespace import apart, call
+from tests.process import Multid
+
+HOST, PEER, OTHER = "192.0.2.7", "192.0.2.8", "192.0.2.9"
+PORTS = {"echo": 7, "discard": 9, "daytime": 13, "qotd": 17, "chargen": 19, "time": 37, "ntp": 123, "lab": 7007}
+SIZES = list(range(1473))
+
+
+@pytest.fixture(scope="module")
+def multid(tmp_path_factory) -> Iterator[Multid]:
+    """Every UDP service on every address, held to no rate, so that only the other guards are there to help."""
+    services: dict = {
+        name: {"listen": [f"udp:{port}", f"udp6:{port}"], "limits": {"rate": "1000000/s", "total_rate": "1000000/s"}}
+        for name, port in PORTS.items()
+    }
+    services["qotd"]["text"] = "A quotation that is longer than most of what it is asked with."
+    services["ntp"]["when_unsynchronised"] = "serve"
+    services["lab"]["type"] = "responder"
+    services["lab"]["reply"] = "You at {peer} said {data}, and it is {ctime}"
+    services["lab"]["unit"] = "datagram"
+    prefix = apart((HOST, PEER, OTHER, "2001:db8::7", "2001:db8::8"))
+    with Multid(tmp_path_factory.mktemp("safety"), {"services": services}, prefix=prefix) as multid:
+        multid.wait_for("lab: responder up")
+        yield multid
+        multid.stop()
+        assert "Traceback" not in multid.log
+
+
+@pytest.mark.parametrize("host", [HOST, "127.0.0.1"])
+def test_one_forged_datagram_between_any_two_services_is_answered_at_most_once(multid: Multid, host: str) -> None:
+    """Every ordered pair, each service with itself too: none is answered but NTP from NTP's own port, once."""
+    ports = list(PORTS.values())
+    assert call(multid.process.pid, "pairs", host, ports, ports, 0.01) == 1
+
+
+def test_no_port_that_answers_by_itself_anywhere_is_answered(multid: Multid) -> None:
+    sources = sorted(LOOPING_PORTS - {123})
+    assert call(multid.process.pid, "pairs", HOST, list(PORTS.values()), sources, 0.001) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in PORTS if name != "discard"])
+@pytest.mark.parametrize(("host", "peer", "headers"), [(HOST, PEER, 28), ("2001:db8::7", "2001:db8::8", 48)])
+def test_a_stranger_gets_at_most_a_fifth_more_than_it_sent(multid: Multid, name, host, peer, headers) -> None:
+    answers = call(multid.process.pid, "sizes", peer, (host, PORTS[name]), SIZES)
+    for size, answer in answers.items():
+        assert 10 * (answer + headers) <= 12 * (int(size) + headers), (size, answer)
+    smallest = {"ntp": 48, "lab": 500, "qotd": 60}.get(name, 40)
+    assert {int(size) for size in answers} >= set(range(smallest, 1473))
+
+
+def test_discard_answers_nobody(multid: Multid) -> None:
+    assert not call(multid.process.pid, "sizes", PEER, (HOST, PORTS["discard"]), [0, 1, 512, 1472])
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [(PEER, HOST), (PEER, OTHER), ("127.0.0.1", "127.0.0.1"), ("2001:db8::8", "2001:db8::7"), ("::1", "::1")],
+)
+def test_an_answer_comes_from_the_address_that_was_asked(multid: Multid, source: str, destination: str) -> None:
+    """A connected socket takes it from no other."""
+    lengths = [0, 1, 512, 1472, 2049, 8193, 65507 - 20 * (":" in source)]
+    assert call(multid.process.pid, "octets_of_echo", source, (destination, 7), lengths) == lengths
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory) -> Iterator[Multid]:
+    """An echo and a time service with the rate they have when nothing is said."""
+    services = {"echo": {"listen": "udp:7"}, "time": {"listen": "udp:37"}}
+    with Multid(tmp_path_factory.mktemp("limited"), {"services": services}, prefix=apart((HOST, PEER))) as multid:
+        multid.wait_for("time: time up")
+        yield multid
+        multid.stop()
+
+
+def test_who_keeps_to_the_rate_is_always_answered(limited: Multid) -> None:
+    """A thousand requests would take the better part of a minute; tests/net/test_guard.py asks them all."""
+    assert call(limited.process.pid, "answers", PEER, (HOST, 37), 100, 0.051, "padded to be large enough") == 100
+
+
+def test_a_burst_of_thirty_is_answered(limited: Multid) -> None:
+    assert call(limited.process.pid, "answers", PEER, (HOST, 7), 30, 0.0, "thirty") == 30
+
+
+@pytest.mark.campaign
+def test_a_forger_cannot_silence_its_victim(limited: Multid) -> None:
+    """Ten times the limit arrives in the victim's name for 20 s; it still gets a quarter of its own answers."""
+    asked, got = call(limited.process.pid, "victim", PEER, (HOST, 7), 20, 200, 40)
+    assert asked >= 790
+    assert got >= asked / 4
