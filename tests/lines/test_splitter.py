@@ -146,6 +146,23 @@ def test_what_has_no_end_is_kept_with_a_mark_or_dropped_and_counted(framing):
     assert every_way(framing, data, unterminated="drop") == ([], {"unterminated": (1, len(data))})
 
 
+def test_a_stream_that_begins_with_enough_lines_is_lines_to_its_end():
+    """Both sides of the limit, wherever the stream is cut near it."""
+    for before, eaten in ((65535, True), (65536, False), (65537, False)):
+        data = b"x" * (before - 1) + b"\n8 <13>a\nb\nc\n"
+        rest = [b"<13>a\nb", b"c"] if eaten else [b"8 <13>a", b"b", b"c"]
+        for at in range(65530, len(data)):
+            assert Fed("auto", max_line=1 << 20).feed(data[:at], data[at:]).end().lines[1:] == rest, (before, at)
+        assert Fed("auto", max_line=1 << 20).feed(data).end().lines[1:] == rest
+
+
+def test_a_stream_that_has_counted_a_message_may_count_more_at_any_time():
+    data = b"6 <13>ab" + b"x\n" * 40000 + b"6 <13>cd"
+    for at in (1, 7, 8, 65536, len(data) - 3):
+        lines = Fed("auto").feed(data[:at], data[at:]).end().lines
+        assert (lines[0], lines[-1], len(lines)) == (b"<13>ab", b"<13>cd", 40002)
+
+
 @pytest.mark.parametrize(
     ("framing", "data", "lines"),
     [
