@@ -47,7 +47,7 @@ _BSD_STAMP = re.compile(
     rb"[*.]?(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([ 0-3]?\d)(?: (\d{4}))? "
     rb"(\d\d):(\d\d):(\d\d)(\.\d{1,6})?:? "
 )
-_ISO_STAMP = re.compile(_STAMP + rb" ")
+_ISO_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?) ")
 _BSD_HOST = re.compile(rb"([!-9;-~]{1,255}|[0-9A-Fa-f:.]{2,45}) ")
 _BSD_TAG = re.compile(rb"([^\s:\[\]%]{1,48})(?:\[([^\]\s]{0,128})\])?:(?: |$)")
 
@@ -169,7 +169,7 @@ def _parse_3164(line: bytes, at: int, fields: dict[str, Any], today: int) -> Non
         when = _nearest(stamp[0], today)
     else:
         stamp = _ISO_STAMP.match(line, at)
-        when = stamp[1].decode() if stamp and _is_time(stamp[1].decode()) else None
+        when = _with_zone(stamp[1].decode()) if stamp else None
     if stamp is None or when is None:
         fields["message"] = line[at:]
         return
@@ -186,6 +186,14 @@ def _parse_3164(line: bytes, at: int, fields: dict[str, Any], today: int) -> Non
             fields["procid"] = _text(tag[2])
         at = tag.end()
     fields["message"] = line[at:]
+
+
+def _with_zone(stamp: str) -> str | None:
+    try:
+        when = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return stamp if when.tzinfo else when.astimezone().isoformat()
 
 
 @lru_cache(maxsize=64)

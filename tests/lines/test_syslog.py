@@ -107,6 +107,7 @@ def test_rfc_3164_is_guessed_and_never_refused(line, fields):
 
 def test_times_are_rfc_3339():
     assert parse(b"<1>Jan  1 2026 00:00:00.123: x")["timestamp"].startswith("2026-01-01T00:00:00.123000")
+    assert parse(b"<1>2026-01-02T03:04:05 h a: x")["timestamp"].startswith("2026-01-02T03:04:05+")
     assert parse(b"<1>2026-01-02T03:04:05.6+01:00 h a: x")["timestamp"] == "2026-01-02T03:04:05.6+01:00"
 
 
