@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 from random import Random
@@ -128,6 +129,27 @@ def octets_of_echo(source: str, destination: tuple[str, int], lengths: list[int]
             except TimeoutError:
                 pass
     return same
+
+
+def stream(destination: tuple[str, int], said: str, most: int) -> str:
+    """Return what a TCP service says, in hexadecimal, up to so many octets."""
+    data = b""
+    with socket.create_connection(tuple(destination), 5) as sock:
+        sock.sendall(said.encode())
+        while len(data) < most and (chunk := sock.recv(65536)):
+            data += chunk
+    return data[:most].hex()
+
+
+def echoed(destination: tuple[str, int], size: int) -> int:
+    """Return how many octets come back, and are the same, of so many that are sent before the half-close."""
+    sent = Random(1).randbytes(size)
+    with socket.create_connection(tuple(destination), 5) as sock:
+        sender = threading.Thread(target=lambda: (sock.sendall(sent), sock.shutdown(socket.SHUT_WR)))
+        sender.start()
+        received = b"".join(iter(lambda: sock.recv(65536), b""))
+        sender.join()
+    return len(received) if sent.startswith(received) else 0
 
 
 def main() -> None:
