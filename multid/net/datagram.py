@@ -18,7 +18,7 @@ from multid.net.peer import Peer, unmapped
 
 if TYPE_CHECKING:
     from multid.config.address import Address
-    from multid.net.service import NetworkService
+    from multid.net.datagrams import DatagramSide
 
 _DATAGRAMS_A_TURN = 64
 _LARGEST = 65536
@@ -43,7 +43,7 @@ class Question:
 class DatagramListener(FileDescriptor):
     """Reads a socket's datagrams and sends what the service answers."""
 
-    def __init__(self, address: Address, sock: socket.socket, service: NetworkService) -> None:
+    def __init__(self, address: Address, sock: socket.socket, service: DatagramSide) -> None:
         FileDescriptor.__init__(self, service.runtime.reactor)
         self.address = address
         self.socket = sock

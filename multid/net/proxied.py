@@ -16,7 +16,7 @@ from multid.net.proxy import MAX_LENGTH, ProxyError, parse_header
 
 if TYPE_CHECKING:
     from multid.config.address import Address
-    from multid.net.service import NetworkService
+    from multid.net.streams import StreamSide
 
 WAIT = 5.0
 
@@ -24,7 +24,7 @@ WAIT = 5.0
 class ProxiedConnection(FileDescriptor):
     """Reads the header, then gives the socket to the service with the peer it names and what came after it."""
 
-    def __init__(self, sock: socket.socket, proxy: Peer, address: Address, service: NetworkService) -> None:
+    def __init__(self, sock: socket.socket, proxy: Peer, address: Address, service: StreamSide) -> None:
         FileDescriptor.__init__(self, service.runtime.reactor)
         self.socket = sock
         self.proxy = proxy

@@ -14,7 +14,7 @@ from multid.net.peer import Peer, unmapped
 
 if TYPE_CHECKING:
     from multid.config.address import Address
-    from multid.net.service import NetworkService
+    from multid.net.streams import StreamSide
 
 _ACCEPTS_A_TURN = 64
 _PAUSE = 1.0
@@ -41,7 +41,7 @@ class StreamListener(FileDescriptor):
 
     log = Logger()
 
-    def __init__(self, address: Address, sock: socket.socket, service: NetworkService) -> None:
+    def __init__(self, address: Address, sock: socket.socket, service: StreamSide) -> None:
         FileDescriptor.__init__(self, service.runtime.reactor)
         self.address = address
         self.socket = sock

@@ -24,7 +24,7 @@ from multid.net.tls_layer import start_tls
 
 if TYPE_CHECKING:
     from multid.net.peer import Peer
-    from multid.net.service import NetworkService
+    from multid.net.streams import StreamSide
 
 READ_SIZE = 65536
 LINGER = 2.0
@@ -38,7 +38,7 @@ class StreamTransport(tcp.Server):
 
     read_size = READ_SIZE
 
-    def __init__(self, sock: socket.socket, protocol: Any, peer: Peer, service: NetworkService) -> None:
+    def __init__(self, sock: socket.socket, protocol: Any, peer: Peer, service: StreamSide) -> None:
         tcp.Connection.__init__(self, sock, protocol, service.runtime.reactor)
         self.reactor: Any
         self.peer = peer

@@ -76,7 +76,7 @@ class SmtpService(NetworkService):
             spool.inline, spool.minimum_free = config.queue.inline, config.queue.minimum_free
             self._deliver(spool, delivery)
             clock = self.runtime.reactor.seconds
-            self.reception = Reception(settings, spool, self.taken, clock, self._tls, authenticator)
+            self.reception = Reception(settings, spool, self.taken, clock, self.tls, authenticator)
 
         def undo() -> None:
             if spool is not self._spool:
