@@ -66,6 +66,11 @@ def queue_id(number: int) -> str:
     return "".join([_ALPHABET[number >> shift & 31] for shift in range(5 * _DIGITS - 5, -1, -5)])
 
 
+def received_at(id_: str) -> float:
+    """Return the time, to the millisecond, that a queue id was made."""
+    return (queue_number(id_) >> 18) / 1000
+
+
 class QueueIds:
     """Queue ids such as `01J9T3QX7MAB`: 42 bits of time (ms), 18 at random; each is greater than the last."""
 

@@ -122,6 +122,17 @@ class Lane:
         """Whether nothing is known of it that is worth keeping."""
         return not (self._open or self._waiting or self.parked or self.breaker.failures)
 
+    def details(self) -> dict[str, Any]:
+        """Return its state as plain data."""
+        return {
+            "route": self.name,
+            "state": "down" if self.is_down else "up",
+            "error": str(self.error) if self.is_down and self.error else "",
+            "connections": self._open,
+            "parked": len(self.parked),
+            "delivered": self.delivered,
+        }
+
     def put(self, job: Job) -> None:
         """Take a mail, which there is room for."""
         self._waiting.append(job)

@@ -29,6 +29,7 @@ from multid.mail import client_tls
 from multid.mail.agenda import Agenda
 from multid.mail.bounces import Bounces, BounceSettings, Occasion, Verdict
 from multid.mail.dsn import MAX_RETURNED
+from multid.mail.envelope import received_at
 from multid.mail.interface import Spool, SpoolError
 from multid.mail.judgement import Judgement, judge, judge_untried
 from multid.mail.lane import Attempt, Connect, Job, Lane, Result
@@ -166,6 +167,71 @@ class DeliveryQueue:
 
     def _set_new_state(self) -> None:
         self.spool.new_state = MailState.CAPTURED if self.settings.mode == "capture" else MailState.READY
+
+    # What an operator sees and says
+
+    def state_of(self, mail: QueuedMail) -> str:
+        """Return what a mail is waiting for, or that it is being sent."""
+        is_active = mail.state is MailState.READY and mail.envelope.id in self.active
+        return "active" if is_active else str(mail.state)
+
+    def states(self) -> dict[str, int]:
+        """Return how many mails there are in each state."""
+        ready = len(self.agenda) + len(self._fresh) + sum(id_ not in self.agenda for id_ in self.unrouted)
+        return {"ready": ready, "active": len(self.active), **Counter(str(state) for state in self.aside.values())}
+
+    def oldest(self) -> float | None:
+        """Return when the oldest mail that is to be delivered was received, to the millisecond; None without any."""
+        ids = (self.agenda.oldest(), min(self.unrouted, default=None), min(self.active, default=None))
+        fresh = self._fresh[0].envelope.id if self._fresh else None
+        oldest = min((id_ for id_ in (*ids, fresh) if id_ is not None), default=None)
+        return None if oldest is None else received_at(oldest)
+
+    def details(self) -> dict[str, Any]:
+        """Return the queue and its destinations as plain data; `notes` are what somebody should know."""
+        notes = [f"route {lane.name} is down: {lane.error}" for lane in self.lanes.values() if lane.is_down]
+        if self.unrouted:
+            notes.append(f"{len(self.unrouted)} mails have a recipient without a route")
+        if self.settings.mode != "relay":
+            notes.append(f"mode {self.settings.mode}: nothing is sent")
+        if self._troubled:
+            notes.append("results cannot be written to the spool")
+        return {
+            "mode": self.settings.mode,
+            "queue": self.states(),
+            "routes": [lane.details() for lane in self.lanes.values()],
+            "notes": notes,
+        }
+
+    def probe(self) -> None:
+        """Try the destinations that are down."""
+        for lane in list(self.lanes.values()):
+            lane.probe()
+
+    def look_now(self, id_: str) -> None:
+        """A mail is to be tried now."""
+        self.aside.pop(id_, None)
+        self._bring([id_])
+        self._kick()
+
+    def set_aside(self, id_: str, state: MailState) -> None:
+        """A mail is not to be tried any more; what is being sent of it is sent."""
+        self._drop(id_)
+        self.aside[id_] = state
+
+    def forget(self, id_: str) -> None:
+        """A mail is gone."""
+        self._drop(id_)
+        self.aside.pop(id_, None)
+        handling = self.active.get(id_)
+        if handling is not None:
+            handling.is_deleted = True
+
+    def _drop(self, id_: str) -> None:
+        self.agenda.discard(id_)
+        self.unrouted.pop(id_, None)
+        for lane in self.lanes.values():
+            lane.parked.pop(id_, None)
 
     # What is due
 

@@ -5,7 +5,9 @@ what an operator sees. A change of the file keeps the queue and the mail in it, 
 """
 
 import ipaddress
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.names.client import Resolver
@@ -14,6 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from multid.mail.auth import Authenticator, Failures, Users
 from multid.mail.bounces import BounceSettings
+from multid.mail.control import QueueControl
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
 from multid.mail.mx import Exchangers
@@ -24,7 +27,7 @@ from multid.mail.spool_sqlite import SqliteSpool
 from multid.net.peer import Peer, unmapped
 from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
-from multid.service import Change, Runtime, ServiceError, ServiceKind
+from multid.service import Call, Change, Measure, Runtime, ServiceError, ServiceKind
 from multid.services._smtp_config import SmtpConfig
 
 _DNS_TIMEOUTS = (1, 3, 9)
@@ -57,6 +60,44 @@ class SmtpService(NetworkService):
     def connected(self, peer: Peer) -> SmtpConnection:
         """NetworkService API."""
         return SmtpConnection(self, peer)
+
+    def activity(self) -> tuple[str, int]:
+        """NetworkService API."""
+        return "mails", self.taken.mails
+
+    def measures(self) -> Iterable[Measure]:
+        """NetworkService API."""
+        queue = self._queue
+        yield Measure("multid_mail_accepted_total", self.taken.mails)
+        if queue is None:
+            return
+        for route, count in queue.delivered.items():
+            yield Measure("multid_mail_delivered_total", count, (route,))
+        yield Measure("multid_mail_deferred_total", queue.counters["deferred"])
+        yield Measure("multid_mail_bounced_total", queue.counters["failed"])
+        for state, count in queue.states().items():
+            yield Measure("multid_mail_queue_messages", count, (state,))
+        oldest = queue.oldest()
+        yield Measure("multid_mail_queue_oldest_seconds", 0.0 if oldest is None else max(0.0, time.time() - oldest))
+
+    def details(self) -> dict[str, Any]:
+        """NetworkService API: the queue and its destinations."""
+        return {} if self._queue is None else self._queue.details()
+
+    def readings(self) -> Mapping[str, Call]:
+        """NetworkService API."""
+        control = self._control()
+        return {"queue": control.list, "mail": control.show}
+
+    def actions(self) -> Mapping[str, Call]:
+        """NetworkService API."""
+        control = self._control()
+        return {name: getattr(control, name) for name in ("retry", "hold", "release", "delete")}
+
+    def _control(self) -> QueueControl:
+        if self._queue is None:
+            raise LookupError("the queue is not open")
+        return QueueControl(self.runtime.reactor, self._queue, time.time)
 
     def trusts(self, peer: Peer) -> bool:
         """Whether a peer may relay without AUTH: one in `networks`, or whoever can open the UNIX socket."""
