@@ -8,7 +8,8 @@ if the route says `tls: none`; where there is a login, no mail goes without it. 
 
 `Connection.deliver` sends one mail and returns a reply for each recipient; recipients without an answer, for the
 connection broke or the peer broke the rules, get a transient one. Afterwards `is_usable` says whether another mail
-may follow. Of a large content that the peer does not read, a block is in memory.
+may follow. A mail is sent in a form that the hop takes, or refused for it (`multid.mail.fitting`). Of a large content
+that the peer does not read, a block is in memory.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from multid.mail import client_auth, client_tls
 from multid.mail.address import encode_xtext
 from multid.mail.conversation import BrokenError, Conversation, broken
 from multid.mail.envelope import Envelope, Recipient
-from multid.mail.queued import Content, QueuedMail
+from multid.mail.fitting import NOT_INTERNATIONAL, Fitted, UnfitError, as_ascii, fitted
+from multid.mail.queued import QueuedMail
 from multid.mail.reply import Reply
 from multid.mail.route import Hop, Login
 from multid.mail.transfer import DotStuffer, FileBlocks, stuffed
@@ -152,32 +154,38 @@ class Connection(Conversation):
         HopError if the hop turns out not to be usable, which is about no recipient: the connection of an earlier mail
         ends before MAIL is answered, or a login is wanted that we do not have.
         """
-        refusal = self._refusal(mail.envelope)
-        if refusal is not None:
-            return dict.fromkeys(places, refusal)
-        replies: dict[int, Reply] = {}
         try:
-            await self._transact(mail, places, replies)
+            self._check_size(mail.envelope)
+            fit = await fitted(self.reactor, mail, self.extensions)
+        except UnfitError as error:
+            return dict.fromkeys(places, error.reply)
+        recipients = mail.envelope.recipients
+        replies = {place: NOT_INTERNATIONAL for place in places if self._address(recipients[place].address) is None}
+        sendable = [place for place in places if place not in replies]
+        try:
+            if sendable:
+                await self._transact(mail.envelope, fit, sendable, replies)
         except BrokenError as error:
             if self.is_stale:
                 raise HopError(error.reply) from None
             return dict.fromkeys(places, error.reply) | replies
         return replies
 
-    def _refusal(self, envelope: Envelope) -> Reply | None:
-        """What is clear before anything is sent."""
+    def _check_size(self, envelope: Envelope) -> None:
         limit = self.extensions.get("SIZE", "")
         if limit.isascii() and limit.isdigit() and 0 < int(limit) < envelope.size:
-            return Reply(552, "5.3.4", f"The next hop takes at most {int(limit)} octets, the mail has {envelope.size}")
-        if envelope.smtputf8 and "SMTPUTF8" not in self.extensions:
-            return Reply(550, "5.6.7", "The next hop does not take mail with UTF-8 in addresses or header (SMTPUTF8)")
-        if envelope.body != "7BIT" and "8BITMIME" not in self.extensions:
-            return Reply(554, "5.6.3", "The next hop does not take 8-bit mail (8BITMIME)")
-        return None
+            text = f"The next hop takes at most {int(limit)} octets, the mail has {envelope.size}"
+            raise UnfitError(Reply(552, "5.3.4", text))
 
-    async def _transact(self, mail: QueuedMail, places: Sequence[int], replies: dict[int, Reply]) -> None:
+    def _address(self, address: str) -> str | None:
+        """Return an address as this hop takes it, None if it does not."""
+        return address if "SMTPUTF8" in self.extensions else as_ascii(address)
+
+    async def _transact(
+        self, envelope: Envelope, mail: Fitted, places: Sequence[int], replies: dict[int, Reply]
+    ) -> None:
         """Send a mail, filling in the reply of each recipient as it is known."""
-        commands = [self._mail(mail.envelope), *(self._rcpt(mail.envelope.recipients[place]) for place in places)]
+        commands = [self._mail(envelope, mail), *(self._rcpt(envelope.recipients[place]) for place in places)]
         ahead = "PIPELINING" in self.extensions
         if self._in_transaction:
             self._demand(await self.ask("RSET", MAIL), "RSET")
@@ -194,7 +202,7 @@ class Connection(Conversation):
                 return
         accepted = await self._recipients(places, commands[1:], replies, ahead=ahead)
         if accepted or ahead:
-            reply = await self._data(mail.content if accepted else Content(0, b""), ahead=ahead)
+            reply = await self._data(mail if accepted else None, ahead=ahead)
             replies.update(dict.fromkeys(accepted, reply))
 
     async def _recipients(
@@ -210,13 +218,13 @@ class Connection(Conversation):
                 accepted.append(place)
         return accepted
 
-    def _mail(self, envelope: Envelope) -> str:
-        words = [f"MAIL FROM:<{envelope.sender}>"]
-        if "SIZE" in self.extensions:
-            words.append(f"SIZE={envelope.size}")
-        if envelope.body != "7BIT":
+    def _mail(self, envelope: Envelope, mail: Fitted) -> str:
+        words = [f"MAIL FROM:<{self._address(envelope.sender)}>"]
+        if "SIZE" in self.extensions and mail.size:
+            words.append(f"SIZE={mail.size}")
+        if mail.is_8bit:
             words.append("BODY=8BITMIME")
-        if envelope.smtputf8:
+        if mail.smtputf8:
             words.append("SMTPUTF8")
         if "DSN" in self.extensions:
             words += [f"RET={envelope.ret}"] if envelope.ret else []
@@ -224,29 +232,29 @@ class Connection(Conversation):
         return " ".join(words)
 
     def _rcpt(self, recipient: Recipient) -> str:
-        words = [f"RCPT TO:<{recipient.address}>"]
+        words = [f"RCPT TO:<{self._address(recipient.address)}>"]
         if "DSN" in self.extensions:
             words += [f"NOTIFY={','.join(sorted(recipient.notify))}"] if recipient.notify else []
             words += [f"ORCPT={encode_xtext(recipient.orcpt)}"] if recipient.orcpt else []
         return " ".join(words)
 
-    async def _data(self, content: Content, *, ahead: bool) -> Reply:
-        """Send DATA and the content; return the reply that decides."""
+    async def _data(self, mail: Fitted | None, *, ahead: bool) -> Reply:
+        """Send DATA and the content, nothing if there is no mail; return the reply that decides."""
         reply = await self.ask("DATA", DATA, ahead=ahead, positive=_GO_AHEAD)
         if not reply.is_positive:
             return reply
-        if content.path is None:
-            self.write(stuffed(content.data or b""), 1)
+        if mail is None or mail.content.path is None:
+            self.write(stuffed((mail and mail.content.data) or b""), 1)
         else:
-            await self._send_file(content.path)
+            await self._send_file(mail.blocks(self.reactor))
         reply = await self.reply(DOT, "the end of the mail")
         self._in_transaction = False
         self.is_stale = True
         return reply
 
-    async def _send_file(self, path: str) -> None:
+    async def _send_file(self, file: FileBlocks) -> None:
         stuffer = DotStuffer()
-        async with FileBlocks(self.reactor, path) as blocks:
+        async with file as blocks:
             self.write(b"", 1)
             self.transport.registerProducer(self, True)
             try:

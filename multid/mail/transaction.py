@@ -75,7 +75,7 @@ class Transaction:
         """Return the envelope of the finished mail."""
         mail, client = self.mail, self._client
         sender, recipients = self._rewritten()
-        is_international = self._is_international or not all(map(str.isascii, [sender, *recipients]))
+        is_international = not all(map(str.isascii, [sender, *recipients]))
         return Envelope(
             id=self.id,
             sender=sender,
@@ -83,7 +83,7 @@ class Transaction:
             size=self._stored,
             received_at=self._at,
             body="BINARYMIME" if mail.body == "BINARYMIME" else "7BIT" if self._content.is_ascii else "8BITMIME",
-            smtputf8=mail.smtputf8 and is_international,
+            smtputf8=is_international or (mail.smtputf8 and self._is_international),
             ret=mail.ret,
             envid=mail.envid,
             peer=str(client.peer),

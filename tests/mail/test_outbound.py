@@ -1,5 +1,6 @@
 """The SMTP client against a next hop on loopback that does as it is told."""
 
+import email
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from multid.mail import fitting
 from multid.mail.envelope import Envelope, Recipient
 from multid.mail.outbound import Connection, HopError, connect
 from multid.mail.queued import Content, QueuedMail, new_mail
@@ -165,17 +167,82 @@ def test_parameters_are_given_where_they_are_offered(client: Client, extensions,
 
 REFUSALS = [
     (("SIZE 28",), {}, "5.3.4"),
-    (("PIPELINING",), {"smtputf8": True}, "5.6.7"),
-    (("PIPELINING",), {"body": "8BITMIME"}, "5.6.3"),
+    (("PIPELINING",), {"smtputf8": True, "sender": "ä@example.org"}, "5.6.7"),
+    (("PIPELINING",), {"smtputf8": True, "sender": "a@" + "ä" * 63}, "5.6.7"),
+    (("PIPELINING",), {"smtputf8": True, "content": "Subject: ä\r\n\r\n".encode()}, "5.6.7"),
+    (("PIPELINING",), {"body": "8BITMIME", "content": "Subject: ä\r\n\r\n".encode()}, "5.6.3"),
+    (EXTENSIONS, {"content": b"Subject: " + b"x" * 999}, "5.6.3"),
 ]
 
 
 @pytest.mark.parametrize(("extensions", "fields", "enhanced"), REFUSALS)
 def test_what_a_hop_cannot_take_is_refused_without_asking_it(client: Client, extensions, fields, enhanced):
     server = client.server(extensions=extensions)
-    reply = client.send(server, mail(BODY, **fields))[0]
+    reply = client.send(server, mail(**fields))[0]
     assert (reply.is_permanent, reply.enhanced) == (True, enhanced)
     assert server.commands == ["EHLO me.test"]
+
+
+def test_a_domain_goes_as_a_labels_where_the_hop_has_no_smtputf8(client: Client):
+    server = client.server(extensions=())
+    replies = client.send(server, mail(BODY, "b@bücher.example", "ü@bücher.example", sender="a@ä.test", smtputf8=True))
+    assert [(reply.code, reply.enhanced) for reply in replies] == [(250, "2.0.0"), (550, "5.6.7")]
+    assert server.mails[0].commands == ["MAIL FROM:<a@xn--4ca.test>", "RCPT TO:<b@xn--bcher-kva.example>"]
+
+
+def test_a_mail_nobody_can_be_sent_is_not_begun(client: Client):
+    server = client.server(extensions=())
+    assert client.send(server, mail(BODY, "ü@example.com"))[0].enhanced == "5.6.7"
+    assert server.commands == ["EHLO me.test"]
+
+
+HEADER = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=iso-8859-1\r\n"
+CAFE = HEADER + b"Content-Transfer-Encoding: 8bit\r\n\r\n.Ein caf\xe9 in der Stadt\r\n.\r\n"
+LONG = HEADER + b"\r\n" + b"x" * 999 + b"\r\n"
+BINARY = HEADER + b"Content-Transfer-Encoding: binary\r\n\r\n\0\n\r\xff"
+
+FORMS = [
+    pytest.param(((), CAFE, "8BITMIME", b"quoted-printable"), id="8-bit text"),
+    pytest.param((("8BITMIME",), CAFE, "8BITMIME", b"8bit"), id="8-bit text to who takes it"),
+    pytest.param((("8BITMIME",), CAFE, "BINARYMIME", b"8bit"), id="binary that is none"),
+    pytest.param((("8BITMIME",), LONG, "7BIT", b"quoted-printable"), id="long line"),
+    pytest.param((("8BITMIME",), BINARY, "BINARYMIME", b"base64"), id="binary"),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mail_arrives_in_a_form_that_the_hop_takes(client: Client, tmp_path, form):
+    extensions, content, body, encoding = form
+    (tmp_path / "content").write_bytes(content)
+    for stored in (Content(len(content), content), Content(len(content), path=str(tmp_path / "content"))):
+        server = client.server(extensions=extensions)
+        assert client.send(server, mail(stored, body=body))[0].code == 250
+        arrived = server.mails[0].content
+        assert b"Content-Transfer-Encoding: " + encoding in arrived
+        parts = [email.message_from_bytes(octets).get_payload(decode=True) for octets in (arrived, content)]
+        assert parts[0].removesuffix(b"\r\n") == parts[1].removesuffix(b"\r\n")
+        assert ("BODY=8BITMIME" in server.mails[0].commands[0]) == (body != "7BIT" and "8BITMIME" in extensions)
+
+
+def test_a_large_mail_is_converted_as_it_is_sent(client: Client, tmp_path):
+    content = CAFE * 20_000
+    (tmp_path / "content").write_bytes(content)
+    server = client.server(extensions=())
+    mail_ = mail(Content(len(content), path=str(tmp_path / "content")), body="8BITMIME")
+    assert client.send(server, mail_)[0].code == 250
+    arrived = email.message_from_bytes(server.mails[0].content)
+    assert arrived.get_payload(decode=True) == content.partition(b"\r\n\r\n")[2]
+
+
+def test_a_mail_too_large_to_be_converted_is_refused(client: Client, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "MOST", len(CAFE) - 1)
+    (tmp_path / "content").write_bytes(CAFE)
+    server = client.server(extensions=())
+    stored = Content(len(CAFE), path=str(tmp_path / "content"))
+    reply = client.send(server, mail(stored, body="8BITMIME"))[0]
+    assert (reply.code, reply.enhanced) == (554, "5.6.3")
+    monkeypatch.setattr(fitting, "MOST", len(CAFE))
+    assert client.send(server, mail(stored, body="8BITMIME"))[0].code == 250
 
 
 @pytest.mark.parametrize("size", ["SIZE 29", "SIZE 0", "SIZE", "SIZE x"])
