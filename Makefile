@@ -31,6 +31,20 @@ docs: .venv/.tools
 bench: .venv/.tools
 	$(BIN)/python -m bench $(ROW)
 
+# For the system, as root: a virtual environment below PREFIX, the command, the systemd unit, manual pages.
+PREFIX ?= /opt/multid
+BINDIR ?= /usr/local/bin
+UNITDIR ?= /etc/systemd/system
+DESTDIR ?=
+DEB_PYTHON ?= /usr/bin/python3
+
+install:
+	PYTHON=$(DEB_PYTHON) PREFIX=$(PREFIX) BINDIR=$(BINDIR) UNITDIR=$(UNITDIR) DESTDIR=$(DESTDIR) packaging/install
+	@echo "next: systemd-sysusers multid.conf && systemctl daemon-reload && systemctl enable --now multid"
+
+deb:
+	PYTHON=$(DEB_PYTHON) packaging/build-deb
+
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
@@ -44,4 +58,4 @@ bench: .venv/.tools
 clean:
 	rm -rf .venv dist build
 
-.PHONY: run test lint coverage campaigns system bench clean docs
+.PHONY: install deb run test lint coverage campaigns system bench clean docs
