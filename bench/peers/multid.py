@@ -17,6 +17,12 @@ admin: {{socket: {folder}/admin.sock}}
 services:
 """
 
+SMTP = """  smtp:
+    listen: 'tcp:{port}:interface=127.0.0.1'
+    hostname: bench.example
+    limits: {{connections: 1000, per_peer: 1000}}
+"""
+
 
 def configured(place: Place, stanza: str) -> Command:
     """`stanza` is the text below `services:`; it may hold {folder}, {port} and {next_hop}."""
@@ -47,18 +53,13 @@ def logger(place: Place) -> Command:
 
 
 def smtp_in(place: Place) -> Command:
-    return configured(
-        place, "  smtp: {{listen: 'tcp:{port}:interface=127.0.0.1', hostname: bench.example, mode: hold}}\n"
-    )
+    return configured(place, SMTP + "    mode: hold\n")
 
 
 def smtp_through(place: Place) -> Command:
-    stanza = """  smtp:
-    listen: 'tcp:{port}:interface=127.0.0.1'
-    hostname: bench.example
-    routes: [{{via: 'smtp://127.0.0.1:{next_hop}', tls: none, connections: 20}}]
-"""
-    return configured(place, stanza)
+    return configured(
+        place, SMTP + "    routes: [{{via: 'smtp://127.0.0.1:{next_hop}', tls: none, connections: 20}}]\n"
+    )
 
 
 def default_file(place: Place) -> Command:
