@@ -39,7 +39,10 @@ def one(row: Row, contender: Contender) -> Sample:
         place = Place(folder, machine.free_port(), machine.free_port())
         with started(contender(place), place, core, row.ready) as server:
             begun, used = time.monotonic(), machine.busy_seconds(core)
-            sample = row.measure(server)
+            try:
+                sample = row.measure(server)
+            except RunError as error:
+                raise RunError(f"{error}; its last words: {server.last_line()}") from None
             return {**sample, "server": (machine.busy_seconds(core) - used) / (time.monotonic() - begun)}
     finally:
         shutil.rmtree(folder)

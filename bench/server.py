@@ -73,8 +73,10 @@ class Server:
         pages = [_read(pid, "statm").split() for pid in descendants(self.process.pid)]
         return sum(int(each[1]) * PAGE for each in pages if each)
 
-    def log(self) -> str:
-        return (self.place.folder / "output").read_text(errors="replace")
+    def last_line(self) -> str:
+        """What it said last."""
+        said = (self.place.folder / "output").read_text(errors="replace").splitlines()
+        return next((line for line in reversed(said) if line.strip()), "it said nothing")
 
 
 @contextmanager
@@ -119,14 +121,10 @@ def _apart(command: Command) -> list[str]:
 def _wait(server: Server, ready: Callable[[Server], bool]) -> None:
     while not ready(server):
         if server.process.poll() is not None:
-            raise RunError(f"ended with {server.process.returncode}: {_last_line(server)}")
+            raise RunError(f"ended with {server.process.returncode}: {server.last_line()}")
         if time.monotonic() - server.begun > READY:
-            raise RunError(f"not ready after {READY:.0f} s: {_last_line(server)}")
+            raise RunError(f"not ready after {READY:.0f} s: {server.last_line()}")
         time.sleep(0.001)
-
-
-def _last_line(server: Server) -> str:
-    return next((line for line in reversed(server.log().splitlines()) if line.strip()), "it said nothing")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ def render(outcome: Outcome) -> str:
     row = outcome.row
     parts = [f"{row.name}: {row.work}"]
     parts += [_figure(outcome, figure) for figure in row.figures]
-    parts += [f"  {name}: missing, {why}" for name, why in outcome.missing.items()]
+    parts += [f"  {name}: {_how_often(outcome, name)}, {why}" for name, why in outcome.missing.items()]
     return "\n".join(parts)
 
 
@@ -19,6 +19,11 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _how_often(outcome: Outcome, name: str) -> str:
+    taken = len(outcome.samples.get(name, []))
+    return f"failed after {taken}" if taken else "missing"
 
 
 def _figure(outcome: Outcome, figure: Figure) -> str:

@@ -42,7 +42,7 @@ initial_destination_concurrency = 20
 in_flow_delay = 0
 message_size_limit = 51200000
 maillog_file_prefixes = {folder}
-maillog_file = {folder}/maillog
+maillog_file = {folder}/output
 """
 
 HOLD = "smtpd_data_restrictions = check_client_access static:HOLD\n"

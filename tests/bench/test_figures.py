@@ -51,7 +51,7 @@ def test_a_target_without_its_peer_is_neither_reached_nor_missed():
 
 def test_the_table_shows_median_spread_ratio_and_target():
     measured = outcome(FIGURE, c=rates(1000, 2000, 3000), twisted=rates(500, 500, 500), multid=rates(1000, 1000, 1000))
-    measured.missing["xinetd"] = "not a Debian: no apt-get"
+    measured.missing |= {"xinetd": "not a Debian: no apt-get", "C": "lost connection"}
     assert table.render(measured).splitlines() == [
         "echo: ping-pong",
         "  round trips/s  median  least  greatest  server  load  multid ÷ it  to reach",
@@ -59,6 +59,7 @@ def test_the_table_shows_median_spread_ratio_and_target():
         "  stock Twisted     500    500       500    100%   50%         2.00     ≥ 1.8      reached",
         "  multid          1,000  1,000     1,000    100%   50%",
         "  xinetd: missing, not a Debian: no apt-get",
+        "  C: failed after 3, lost connection",
     ]
 
 

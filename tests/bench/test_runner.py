@@ -69,7 +69,9 @@ def test_what_cannot_be_had_is_named_with_the_reason():
 
 
 def test_what_does_not_do_the_work_is_named_with_the_reason():
-    assert runner.measure(row({"a": lambda place: SLEEPS}, unwell), 1, silent).missing == {"a": "lines were lost"}
+    assert runner.measure(row({"a": lambda place: SLEEPS}, unwell), 1, silent).missing == {
+        "a": "lines were lost; its last words: it said nothing"
+    }
 
 
 def test_what_ends_before_it_is_ready_is_named_with_its_last_words():
