@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,25 +13,31 @@ from bench.places import WORK
 from bench.row import Contender, Outcome, Row, Sample
 from bench.server import Place, RunError, started
 
+SHORT = 0.2
+"""Seconds below which the share of a core says nothing."""
+
 
 def measure(row: Row, rounds: int | None, tell: Callable[[str], None]) -> Outcome:
-    """A contender that cannot be had or does not do the work is left out of later rounds, and named with the reason."""
+    """A contender that cannot be had, or fails at once or twice, is left out of later rounds; the reason is kept."""
     outcome = Outcome(row)
+    failures: Counter[str] = Counter()
     for turn in range(rounds or row.rounds):
         for name, contender in row.contenders.items():
-            if name in outcome.missing:
+            if failures[name] > (name in outcome.samples):
                 continue
             tell(f"{row.name}: round {turn + 1}, {name}")
             try:
-                outcome.samples.setdefault(name, []).append(one(row, contender))
+                sample = one(row, contender)
             except (MissingError, RunError) as error:
                 outcome.missing[name] = str(error)
-    outcome.samples = {name: samples for name, samples in outcome.samples.items() if samples}
+                failures[name] += 1
+            else:
+                outcome.samples.setdefault(name, []).append(sample)
     return outcome
 
 
 def one(row: Row, contender: Contender) -> Sample:
-    """One contender, one time; adds the share of the time its core worked."""
+    """One contender, one time; adds the share of the time its core worked, unless it was short."""
     core, _ = machine.cores()
     WORK.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
@@ -43,6 +50,7 @@ def one(row: Row, contender: Contender) -> Sample:
                 sample = row.measure(server)
             except RunError as error:
                 raise RunError(f"{error}; its last words: {server.last_line()}") from None
-            return {**sample, "server": (machine.busy_seconds(core) - used) / (time.monotonic() - begun)}
+            took = time.monotonic() - begun
+            return {**sample, "server": (machine.busy_seconds(core) - used) / took} if took > SHORT else sample
     finally:
         shutil.rmtree(folder)

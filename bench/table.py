@@ -23,7 +23,7 @@ def number(value: float) -> str:
 
 def _how_often(outcome: Outcome, name: str) -> str:
     taken = len(outcome.samples.get(name, []))
-    return f"failed after {taken}" if taken else "missing"
+    return f"failed, beside {taken} good runs" if taken else "missing"
 
 
 def _figure(outcome: Outcome, figure: Figure) -> str:

@@ -16,13 +16,16 @@ SETTLE = 0.5
 
 
 def measure(server: Server) -> Sample:
-    alone = _rate(server)
-    before = server.resident()
+    """Alone is measured before and after, so that what else the machine does weighs less."""
+    before = _rate(server)
+    without = server.resident()
     with held(server, IDLE):
         time.sleep(SETTLE)
-        after = server.resident()
+        memory = server.resident() - without
         crowded = _rate(server)
-    return {"memory": (after - before) / IDLE / 1024, "rate": crowded["rate"] / alone["rate"], "load": crowded["load"]}
+    time.sleep(SETTLE)
+    alone = (before["rate"] + _rate(server)["rate"]) / 2
+    return {"memory": memory / IDLE / 1024, "rate": crowded["rate"] / alone, "load": crowded["load"]}
 
 
 @contextmanager

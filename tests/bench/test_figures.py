@@ -59,7 +59,7 @@ def test_the_table_shows_median_spread_ratio_and_target():
         "  stock Twisted     500    500       500    100%   50%         2.00     ≥ 1.8      reached",
         "  multid          1,000  1,000     1,000    100%   50%",
         "  xinetd: missing, not a Debian: no apt-get",
-        "  C: failed after 3, lost connection",
+        "  C: failed, beside 3 good runs, lost connection",
     ]
 
 

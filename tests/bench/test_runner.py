@@ -74,6 +74,19 @@ def test_what_does_not_do_the_work_is_named_with_the_reason():
     }
 
 
+def test_one_failure_among_good_runs_is_forgiven_and_told_and_the_second_is_the_last():
+    turns = iter([True, False, True, False])
+
+    def measure(running):
+        if not next(turns):
+            raise RunError("lost connection")
+        return {"rate": 1.0}
+
+    outcome = runner.measure(row({"a": lambda place: SLEEPS}, measure), 9, silent)
+    assert len(outcome.samples["a"]) == 2
+    assert outcome.missing["a"].startswith("lost connection")
+
+
 def test_what_ends_before_it_is_ready_is_named_with_its_last_words():
     says = Command(("sh", "-c", "echo bad option; exit 3"))
     outcome = runner.measure(row({"a": lambda place: says}, ready=lambda server: False), 1, silent)
