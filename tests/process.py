@@ -105,8 +105,15 @@ class Multid:
 
     def rss(self) -> int:
         """Return the resident memory in octets."""
+        return self._memory("VmRSS")
+
+    def peak_rss(self) -> int:
+        """Return the most resident memory there ever was, in octets."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+        return int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
     def __enter__(self) -> "Multid":
         return self
