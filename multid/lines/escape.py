@@ -95,14 +95,10 @@ def _escape_ascii(data: bytes, allowed: bytes, is_plain: Callable[[bytes], bool]
 
 
 def _escape_beyond_ascii(data: bytes) -> bytes:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("utf-8", "surrogateescape")
-    else:
-        if not any(lead in data for lead in _LEADS):
-            return data
-    return BEYOND_ASCII.sub(_hex("utf-8"), text).encode()
+    text = data.decode("utf-8", "backslashreplace")  # which is how we write what is not valid, in C
+    if any(lead in data for lead in _LEADS):
+        text = BEYOND_ASCII.sub(_hex("utf-8"), text)
+    return text.encode()
 
 
 def _escape_other(data: bytes, charset: str, unsafe: re.Pattern[str]) -> bytes:
