@@ -1,8 +1,9 @@
 """Receiving and answering datagrams on one address of a service.
 
-Datagrams of 0 to 65507 octets arrive whole, at most `_DATAGRAMS_A_TURN` in a turn of the reactor. An answer leaves from
-the address that was asked. Whether there is one is the guard's decision. An error of the network is counted and summed
-up by the service's report, and so is a fault of the kind: neither stops the listener or writes a line per datagram.
+Datagrams of 0 to 65507 octets arrive whole, at most `_DATAGRAMS_A_TURN` in a turn of the reactor, and no more after
+`_OCTETS_A_TURN`. An answer leaves from the address that was asked. Whether there is one is the guard's decision. An
+error of the network is counted and summed up by the service's report, and so is a fault of the kind: neither stops the
+listener or writes a line per datagram.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from multid.net.datagrams import DatagramSide
 
 _DATAGRAMS_A_TURN = 64
+_OCTETS_A_TURN = 256 * 1024
 _LARGEST = 65536
 
 
@@ -71,6 +73,7 @@ class DatagramListener(FileDescriptor):
         """IReadDescriptor API."""
         counters, sock = self.service.counters, self.socket
         told: ancillary.Ancillary = []
+        left = _OCTETS_A_TURN
         now = self.service.runtime.reactor.seconds()
         for _ in range(_DATAGRAMS_A_TURN):
             try:
@@ -86,6 +89,9 @@ class DatagramListener(FileDescriptor):
             counters.datagrams += 1
             counters.received_bytes += len(data)
             self._received(data, told, name, now)
+            left -= len(data)
+            if left <= 0:
+                return
 
     def connectionLost(self, reason: object) -> None:
         """IReadWriteDescriptor API: the reactor shuts down; the socket is the store's."""

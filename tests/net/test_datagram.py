@@ -117,6 +117,19 @@ def test_a_turn_takes_a_bounded_number_of_datagrams_however_small(bench: Bench) 
     bench.loop.until(lambda: service.counters.datagrams == _DATAGRAMS_A_TURN + 1)
 
 
+def test_a_turn_ends_when_it_has_taken_its_octets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multid.net.datagram._OCTETS_A_TURN", 1000)
+    service = bench.serve("discard", listen="udp:0:interface=127.0.0.1")
+    client = bench.connect(service)
+    for size in (500, 499, 1, 1):
+        client.send(bytes(size))
+    listener = next(iter(service.bindings.values())).listener
+    listener.doRead()
+    assert service.counters.datagrams == 3
+    listener.doRead()
+    assert service.counters.datagrams == 4
+
+
 class FailingSocket:
     """A socket whose calls fail."""
 
