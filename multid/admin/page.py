@@ -6,6 +6,7 @@ this server is named, no script is needed to read it.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from twisted.web.template import Tag, flattenString, tags
@@ -17,16 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from multid.admin.service import Admin
+    from multid.net.service import NetworkService
 
 EVENTS = 40
 """How many of the last events are shown."""
 MAILS = 20
 """How many of the mails in a queue are shown."""
-_WIDTH, _HEIGHT = 180, 28
+_WIDTH, _HEIGHT = 130, 26
 
 
-def document(admin: Admin) -> bytes:
+async def document(admin: Admin) -> bytes:
     """Return the page."""
+    main = await _main(admin)
     head = tags.head(
         tags.meta(charset="utf-8"),
         tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
@@ -36,12 +39,12 @@ def document(admin: Admin) -> bytes:
         tags.link(rel="stylesheet", href="/status.css"),
         tags.script(src="/status.js", defer="defer"),
     )
-    return b"<!DOCTYPE html>\n" + _flat(tags.html(head, tags.body(_main(admin)), lang="en")) + b"\n"
+    return b"<!DOCTYPE html>\n" + _flat(tags.html(head, tags.body(main), lang="en")) + b"\n"
 
 
-def content(admin: Admin) -> bytes:
+async def content(admin: Admin) -> bytes:
     """Return what is drawn anew while somebody looks on."""
-    return _flat(_main(admin))
+    return _flat(await _main(admin))
 
 
 def _flat(tag: Tag) -> bytes:
@@ -50,12 +53,13 @@ def _flat(tag: Tag) -> bytes:
     return flat[0]
 
 
-def _main(admin: Admin) -> Tag:
+async def _main(admin: Admin) -> Tag:
+    queues = [await _queue(service) for service in admin.daemon if "queue" in service.details()]
     now = status(admin.daemon)
     return Tag("main")(
         _header(now),
         _services(now["services"], admin),
-        *_queues(now["services"]),
+        *queues,
         _events(admin.daemon.logbook.recent),
     )
 
@@ -92,21 +96,26 @@ def _service(service: dict[str, Any], admin: Admin) -> Tag:
     if service["type"] != service["name"]:
         name(" ", tags.small(service["type"]))
     refused = sum(counters.get("rejected", {}).values()) + sum(counters.get("dropped", {}).values())
-    numbers = (
-        count(counters.get("connections", 0)),
-        count(counters.get("connections_total", 0) + counters.get("datagrams", 0)),
-        size(counters.get("received_bytes", 0)),
-        size(counters.get("sent_bytes", 0)),
-        count(refused),
-        count(counters.get("errors", 0)),
-    )
+    numbers = {
+        "Open": count(counters.get("connections", 0)),
+        "In all": count(counters.get("connections_total", 0) + counters.get("datagrams", 0)),
+        "Received": size(counters.get("received_bytes", 0)),
+        "Sent": size(counters.get("sent_bytes", 0)),
+        "Refused": count(refused),
+        "Errors": count(counters.get("errors", 0)),
+    }
     return tags.tr(
         name,
         tags.td(tags.span(service["state"], class_=f"state {service['state']}")),
-        tags.td(*_addresses(service["listen"])),
-        *(tags.td(number, class_="number") for number in numbers),
+        tags.td(*_addresses(service["listen"]), *_notes(service["details"])),
+        *(_number(title, value) for title, value in numbers.items()),
         tags.td(_rates(service["name"], admin)),
     )
+
+
+def _notes(details: dict[str, Any]) -> Iterable[Tag]:
+    """What the kind wants somebody to know."""
+    return (tags.div(note, class_="note") for note in details.get("notes", []))
 
 
 def _addresses(listen: list[dict[str, str]]) -> Iterable[Tag]:
@@ -122,7 +131,7 @@ def _rates(name: str, admin: Admin) -> Tag | str:
         return ""
     most = max(rates)
     what, _ = service.activity()
-    label = f"{rate(rates[-1])} {what}/s, at most {rate(most)}/s"
+    label = f"{rate(rates[-1])} {what}/s"
     step = _WIDTH / (SPAN / STEP - 1)
     left = _WIDTH - step * (len(rates) - 1)
     points = [
@@ -132,41 +141,41 @@ def _rates(name: str, admin: Admin) -> Tag | str:
     line = Tag("polyline")(points=" ".join(points))
     area = Tag("polygon")(points=f"{left:.1f},{_HEIGHT} {' '.join(points)} {_WIDTH},{_HEIGHT}")
     drawing = Tag("svg", children=[area, line])(viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img")
-    drawing(**{"aria-label": label})
+    drawing(Tag("title")(f"{label}, at most {rate(most)}/s"))
     return tags.div(drawing, tags.small(label), class_="rates")
 
 
-def _queues(services: list[dict[str, Any]]) -> Iterable[Tag]:
-    for service in services:
-        queue = service["details"].get("queue")
-        if isinstance(queue, dict):
-            yield _queue(service["name"], queue)
-
-
-def _queue(name: str, queue: dict[str, Any]) -> Tag:
-    titles = ("Id", "Age", "Tries", "From", "To", "Reason")
-    states = ", ".join(f"{number} {state}" for state, number in queue.get("states", {}).items() if number)
-    mails = queue.get("mails", [])[:MAILS]
+async def _queue(service: NetworkService) -> Tag:
+    states = service.details()["queue"]
+    titles = ("Id", "Age", "Tries", "State", "From", "To", "Reason")
+    mails = (await service.readings()["queue"]({"limit": MAILS}))["mails"]
     table = tags.table(
         tags.thead(tags.tr(*(tags.th(title, scope="col") for title in titles))),
         tags.tbody(*(_mail(mail) for mail in mails)),
     )
     return tags.section(
-        tags.h2(f"Mail queue of {name}"),
-        tags.p(states or "empty"),
+        tags.h2(f"Mail queue of {service.name}"),
+        tags.p(", ".join(f"{number} {state}" for state, number in states.items() if number) or "empty"),
         *([tags.div(table, class_="wide")] if mails else []),
     )
 
 
 def _mail(mail: dict[str, Any]) -> Tag:
+    recipients = mail["recipients"]
+    reasons = dict.fromkeys(filter(None, [mail["note"], *(one["reply"] for one in recipients)]))
     return tags.tr(
         tags.th(mail["id"], scope="row"),
-        tags.td(duration(mail["age"]), class_="number"),
-        tags.td(str(mail["tries"]), class_="number"),
+        _number("Age", duration(time.time() - mail["received_at"])),
+        _number("Tries", str(max((one["attempts"] for one in recipients), default=0))),
+        tags.td(str(mail["state"])),
         tags.td(mail["sender"] or "<>"),
-        tags.td(", ".join(mail["recipients"])),
-        tags.td(mail["reason"]),
+        tags.td(", ".join(one["address"] for one in recipients)),
+        tags.td("; ".join(reasons)),
     )
+
+
+def _number(title: str, value: str) -> Tag:
+    return tags.td(value, class_="number", **{"data-title": title})
 
 
 def _events(recent: Iterable[dict[str, Any]]) -> Tag:

@@ -71,7 +71,7 @@ class Answers:
     async def page(self, request: Any) -> bytes:
         """`/`: the status page, which needs no script to be read."""
         request.setHeader("Content-Type", "text/html; charset=utf-8")
-        return page.document(self._site.admin)
+        return await page.document(self._site.admin)
 
     async def status(self, request: Any) -> dict[str, Any]:
         """`/status.json`: what the page shows, as data."""
@@ -81,7 +81,7 @@ class Answers:
         """`/events`: the page's content as server-sent events."""
         if self._site.live.is_full:
             raise Refusal(503, "enough look on already")
-        self._site.live.add(request)
+        await self._site.live.add(request)
 
     async def metrics(self, request: Any) -> bytes:
         """`/metrics`: for Prometheus."""

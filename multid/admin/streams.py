@@ -10,6 +10,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
 from multid.admin import page
 from multid.log.format import as_dict
 
@@ -55,6 +58,8 @@ class Stream:
 class Live:
     """The status page for all who look at it: drawn once every `EVERY` seconds while anybody does."""
 
+    log = Logger()
+
     def __init__(self, site: Any) -> None:
         self._site = site
         self._viewers: set[Stream] = set()
@@ -65,12 +70,12 @@ class Live:
         """Whether as many look on as may."""
         return len(self._viewers) >= MOST_VIEWERS
 
-    def add(self, request: Any) -> None:
+    async def add(self, request: Any) -> None:
         """Show the page to one more."""
         request.setHeader("Content-Type", "text/event-stream")
         viewer = Stream(self._site, request, lambda: self._viewers.discard(viewer))
         self._viewers.add(viewer)
-        viewer.write(self._picture())
+        viewer.write(await self._picture())
         if self._next is None:
             self._schedule()
 
@@ -78,17 +83,27 @@ class Live:
         self._next = self._site.reactor.callLater(EVERY, self._show)
 
     def _show(self) -> None:
-        self._next = None
-        if not self._viewers:
-            return
-        picture = self._picture()
+        if self._viewers:
+            Deferred.fromCoroutine(self._draw()).addErrback(self._failed)
+        else:
+            self._next = None
+
+    async def _draw(self) -> None:
+        picture = await self._picture()
         for viewer in list(self._viewers):
             if not viewer.is_behind:
                 viewer.write(picture)
         self._schedule()
 
-    def _picture(self) -> bytes:
-        lines = page.content(self._site.admin).splitlines()
+    def _failed(self, failure: Any) -> None:
+        """Draw nothing more; whoever looks comes again by himself."""
+        self.log.failure("a defect in multid; please report it", failure=failure)
+        self._next = None
+        for viewer in list(self._viewers):
+            viewer.end()
+
+    async def _picture(self) -> bytes:
+        lines = (await page.content(self._site.admin)).splitlines()
         return b"".join(b"data: " + line + b"\n" for line in lines) + b"\n"
 
 

@@ -46,6 +46,9 @@ class Channel(HTTPChannel):
         """Transport API: nothing was said for a while."""
         self.loseConnection()
 
+    def check(self, now: float) -> None:
+        """Transport API: HTTP has its own timeouts."""
+
     def drain(self) -> None:
         """Transport API: the daemon ends, after what is being answered."""
         self.persistent = False

@@ -408,6 +408,17 @@ def test_a_reload_of_an_ending_daemon_is_refused(operate) -> None:
     assert operated.reload().problems[0].message == "the daemon is ending"
 
 
+def test_a_page_that_cannot_be_drawn_ends_its_streams_and_says_so(operate, monkeypatch) -> None:
+    operated = operate(echo={"listen": ANY})
+    viewer = operated.connect(tcp=True)
+    viewer.send(b"GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    operated.read_until(viewer, b"</main>")
+    monkeypatch.setattr(operated.daemon, "statuses", lambda: 1 // 0)
+    operated.loop.advance(2)
+    operated.read_all(viewer)
+    monkeypatch.undo()
+
+
 def test_a_quiet_connection_is_closed(operate) -> None:
     operated = operate()
     client = operated.connect()
@@ -424,16 +435,17 @@ def test_the_page_shows_everything_escaped(operate) -> None:
     )
     operated.daemon.logbook({"log_format": "{peer}", "peer": "<img src=x onerror=alert(1)>", "log_time": 1.0})
     service = operated.daemon.namedServices[name]
-    queue = {
-        "states": {"deferred": 1, "held": 0},
-        "mails": [
-            {
-                "id": "<i>", "age": 3700, "tries": 2, "sender": "", "recipients": ["<b>@x", "y@z"],
-                "reason": "451 <script>x</script>",
-            }
-        ],
+    recipient = {"address": "<b>@x", "attempts": 2, "reply": "451 <script>x</script>"}
+    mail = {
+        "id": "<i>", "state": "<u>", "note": "", "received_at": time.time() - 3700, "sender": "",
+        "recipients": [recipient, {**recipient, "address": "y@z"}],
     }  # fmt: skip
-    service.details = lambda: {"queue": queue}
+
+    async def queue(arguments):
+        return {"mails": [mail], "next": None}
+
+    service.details = lambda: {"queue": {"deferred": 1, "held": 0}, "notes": ["<q>"]}
+    service.readings = lambda: {"queue": queue}
     page = operated.ask("/").body.decode()
     assert "&lt;script&gt;alert(1)&lt;b&gt;" in page
     assert "451 &lt;script&gt;x&lt;/script&gt;" in page
@@ -452,7 +464,7 @@ def test_the_page_draws_the_rates_of_the_last_hour(operate) -> None:
     operated.daemon.namedServices["echo"].counters.connections_total = 100
     operated.loop.advance(STEP)
     page = operated.ask("/").body.decode()
-    assert "5 requests/s, at most 5/s" in page
+    assert "<title>5 requests/s, at most 5/s</title>" in page
     assert "<polyline points=" in page
     assert "NaN" not in page
 
