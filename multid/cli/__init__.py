@@ -7,14 +7,28 @@ nothing that pulls them in), so that `multid status` answers at once. Exit codes
 
 import importlib
 import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import click
 
 from multid.config.problems import did_you_mean
 
+_SENDMAIL = {"sendmail": [], "mailq": ["-bp"]}
+"""Names that a link to `multid` may have, and what they mean."""
+
 
 class _Commands(click.Group):
     """A group of the modules here that do not begin with `_`; another `_` in their names is `-` in the command's."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Click API: under the name of sendmail or mailq the command is that."""
+        name = Path(sys.argv[0]).name
+        if args is None and name in _SENDMAIL:
+            args = ["sendmail", *_SENDMAIL[name], *sys.argv[1:]]
+        return super().main(args, *more, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Click API."""

@@ -46,6 +46,19 @@ def admin_socket(path: Path) -> Path:
     return Path(socket or f"{_text(top, 'state_dir') or 'var'}/admin.sock")
 
 
+def mail_spool(path: Path) -> Path:
+    """Return the spool of the first smtp service of a configuration; ConfigErrors where there is none to be found."""
+    try:
+        top = _parsed(path.read_text("utf-8", "replace"))
+    except OSError as error:
+        raise ConfigErrors([Problem(Place(str(path)), f"cannot be read: {error.strerror}")]) from None
+    services = top.get("services") if isinstance(top, dict) else None
+    for name, keys in services.items() if isinstance(services, dict) else ():
+        if (_text(keys, "type") or name) == "smtp" and _text(keys, "enabled") != "false":
+            return Path(_text(keys, "queue", "path") or f"{_text(top, 'state_dir') or 'var'}/mail")
+    raise ConfigErrors([Problem(Place(str(path)), "has no smtp service")])
+
+
 def _parsed(text: str) -> Any:
     """Return a YAML document with every scalar as text, None where it is none."""
     import yaml  # noqa: PLC0415 - a command that is told the socket needs none

@@ -17,9 +17,11 @@ from twisted.python.threadpool import ThreadPool
 from multid.mail.auth import Authenticator, Failures, Users
 from multid.mail.bounces import BounceSettings
 from multid.mail.control import QueueControl
+from multid.mail.drop import drop_directory
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
 from multid.mail.mx import Exchangers
+from multid.mail.pickup import Pickup
 from multid.mail.queue import DeliveryQueue, QueueSettings
 from multid.mail.route import Hop, Route
 from multid.mail.settings import Peer as MailPeer
@@ -55,6 +57,7 @@ class SmtpService(NetworkService):
         self._passwords = ThreadPool(0, 2, "multid-auth")
         self._spool: SqliteSpool | None = None
         self._queue: DeliveryQueue | None = None
+        self._pickup: Pickup | None = None
         self._resolver: Resolver | None = None
 
     def connected(self, peer: Peer) -> SmtpConnection:
@@ -118,6 +121,9 @@ class SmtpService(NetworkService):
             self._deliver(spool, delivery)
             clock = self.runtime.reactor.seconds
             self.reception = Reception(settings, spool, self.taken, clock, self.tls, authenticator)
+            if self._pickup is None:
+                self._pickup = Pickup(self.runtime.reactor, drop_directory(spool.path), lambda: self.reception)
+                self._pickup.start()
 
         def undo() -> None:
             if spool is not self._spool:
@@ -171,6 +177,8 @@ class SmtpService(NetworkService):
 
     async def close(self) -> None:
         """NetworkService API: what was taken is in the spool by now; what is being sent is sent."""
+        if self._pickup is not None:
+            await self._pickup.stop()
         if self._queue is not None:
             await self._queue.stop()
         if self._spool is not None:

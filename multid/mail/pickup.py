@@ -1,0 +1,210 @@
+"""Takes the mails that were left in the drop directory, as if their owners had come by the UNIX socket.
+
+Each goes through a session in memory, so that it is completed, rewritten, limited and stored like any other, and its
+file is removed once the spool has it: a crash between the two takes it twice rather than not at all. What is refused
+for now is tried again; what is refused for good, or is no mail, stays beside the others as `NAME.refused`, and is said.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from multid.mail.drop import Dropped, make_drop_directory, read_envelope
+from multid.mail.inbound import Inbound, Reception
+from multid.mail.reply import Reply, ReplyParser
+from multid.mail.settings import Peer
+from multid.mail.transfer import DotStuffer, FileBlocks
+
+INTERVAL = 1.0
+"""Seconds between looks into the directory."""
+
+_ABANDONED = 86400.0
+"""Age in seconds of a file that somebody began and never named."""
+
+_REFUSED = ".refused"
+
+
+class Wire:
+    """The transport of a session in memory: its replies, and whether it wants to be fed."""
+
+    def __init__(self) -> None:
+        self.replies: deque[Reply] = deque()
+        self.is_paused = False
+        self.is_closed = False
+        self.protocol: Any = None
+        self._parser = ReplyParser()
+        self._changed: Deferred[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """ITransport API."""
+        self.replies.extend(self._parser.feed(data))
+        self._wake()
+
+    def loseConnection(self) -> None:
+        """ITransport API."""
+        self.is_closed = True
+        self._wake()
+
+    def pauseProducing(self) -> None:
+        """IPushProducer API."""
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:
+        """IPushProducer API."""
+        self.is_paused = False
+        self._wake()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """ITransport API: what is written is taken at once."""
+
+    def unregisterProducer(self) -> None:
+        """ITransport API."""
+
+    async def reply(self) -> Reply:
+        """Return the next reply."""
+        while not self.replies:
+            if self.is_closed:
+                return Reply(421, "4.3.2", "the session was closed")
+            self._changed = Deferred()
+            await self._changed
+        return self.replies.popleft()
+
+    async def ready(self) -> None:
+        """Return when the session wants more."""
+        while self.is_paused and not self.is_closed and not self.replies:
+            self._changed = Deferred()
+            await self._changed
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.callback(None)
+
+
+class Pickup:
+    """Looks into a drop directory for as long as it runs."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, directory: Path, reception: Callable[[], Reception]) -> None:
+        self.directory = directory
+        self.taken = 0
+        self._reactor = reactor
+        self._reception = reception
+        self._call: Any = None
+        self._is_running = False
+        self._looking: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin; where the directory cannot be made, that is said and nothing is picked up."""
+        try:
+            make_drop_directory(self.directory)
+        except OSError as error:
+            self.log.error("no mail is picked up: {why}", why=str(error))
+            return
+        self._is_running = True
+        self._call = self._reactor.callLater(0, self._look)
+
+    async def stop(self) -> None:
+        """Finish the mail that is being taken."""
+        self._is_running = False
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        if self._looking is not None:
+            await self._looking
+
+    def _look(self) -> None:
+        self._looking = Deferred.fromCoroutine(self._take_all())
+        self._looking.addErrback(lambda failure: self.log.failure("mail could not be picked up", failure))
+        self._looking.addCallback(self._again)
+
+    def _again(self, _: object) -> None:
+        self._looking = None
+        if self._is_running:
+            self._call = self._reactor.callLater(INTERVAL, self._look)
+
+    async def _take_all(self) -> None:
+        for path in await self._in_thread(self._names):
+            if not self._is_running:
+                return
+            try:
+                await self._take(await self._in_thread(read_envelope, path))
+            except (ValueError, OSError) as error:
+                await self._refuse(path, str(error))
+
+    def _names(self) -> list[Path]:
+        found = []
+        for path in self.directory.iterdir():
+            if path.name.startswith("."):
+                self._remove_if_abandoned(path)
+            elif path.suffix != _REFUSED:
+                found.append(path)
+        return sorted(found)
+
+    @staticmethod
+    def _remove_if_abandoned(path: Path) -> None:
+        if time() - path.lstat().st_mtime > _ABANDONED:
+            path.unlink()
+
+    async def _take(self, dropped: Dropped) -> None:
+        recipients = list(dropped.recipients)
+        most = self._reception().settings.max_recipients
+        for start in range(0, len(recipients), most):
+            reply = await self._submit(replace(dropped, recipients=tuple(recipients[start : start + most])))
+            if reply.is_permanent:
+                await self._refuse(dropped.path, str(reply))
+                return
+            if not reply.is_positive:
+                self.log.warn("{file}: not taken yet: {reply}", file=dropped.path.name, reply=str(reply))
+                return
+        await self._in_thread(dropped.path.unlink)
+        self.taken += 1
+
+    async def _submit(self, dropped: Dropped) -> Reply:
+        """Hold a session; return the first reply that is not positive, or the last."""
+        reception = self._reception()
+        settings = replace(reception.settings, starttls="off", auth="off")
+        wire = Wire()
+        session = Inbound(replace(reception, settings=settings), Peer(is_trusted=True))
+        session.makeConnection(wire)
+        utf8 = " SMTPUTF8" if not "".join((dropped.sender, *dropped.recipients)).isascii() else ""
+        commands = [f"EHLO uid-{dropped.uid}", f"MAIL FROM:<{dropped.sender}> BODY=8BITMIME{utf8}"]
+        commands += [f"RCPT TO:<{recipient}>" for recipient in dropped.recipients]
+        reply = await wire.reply()
+        for command in [*commands, "DATA"]:
+            if not reply.is_positive:
+                break
+            session.dataReceived(f"{command}\r\n".encode())
+            reply = await wire.reply()
+        else:
+            if reply.code == 354:
+                reply = await self._send(dropped, session, wire)
+        session.connectionLost()
+        return reply
+
+    async def _send(self, dropped: Dropped, session: Inbound, wire: Wire) -> Reply:
+        stuffer = DotStuffer()
+        skip = dropped.offset
+        async with FileBlocks(self._reactor, str(dropped.path)) as blocks:
+            while (block := await blocks.read()) and not wire.is_closed:
+                piece, skip = block[skip:], max(0, skip - len(block))
+                session.dataReceived(stuffer.feed(piece))
+                await wire.ready()
+        session.dataReceived(stuffer.end())
+        return await wire.reply()
+
+    async def _refuse(self, path: Path, why: str) -> None:
+        await self._in_thread(path.rename, path.with_name(path.name + _REFUSED))
+        self.log.error("{file}: refused, and kept as it is: {why}", file=path.name, why=why)
+
+    def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *arguments)
