@@ -59,11 +59,7 @@ def _use_certificate(context: SSL.Context, certificate: Path, key: Path) -> None
     except OSError as error:
         raise ValueError(f"no private key can be read from {key}: {error.strerror}") from None
     except SSL.Error:
-        raise ValueError(f"no private key of {certificate} can be read from {key}") from None
-    try:
-        context.check_privatekey()
-    except SSL.Error:
-        raise ValueError(f"the key in {key} is not that of {certificate}") from None
+        raise ValueError(f"{key} holds no private key of {certificate}") from None
 
 
 def _demand_certificates(context: SSL.Context, authorities: Path) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from multid.config.model import Tls
+from multid.net.tls import server_context
 from multid.net.transport import HANDSHAKE
+from multid.service import ServiceError
 from tests.certificates import Authority
 from tests.conftest import Bench
 
@@ -126,3 +129,61 @@ def test_a_reload_takes_the_new_certificate_and_leaves_connections_alone(
     after = Client(bench, service, authority).handshake()
     assert after.sock.getpeercert()["serialNumber"] != first
     assert before.ask(b"still here") == b"still here"
+
+
+def keys_of(authority: Authority, tmp_path: Path, name: str) -> dict[str, str]:
+    """Keys of `tls` with something wrong in them."""
+    good = authority.issue("good.example")
+    other = authority.issue("other.example")
+    (tmp_path / "empty").write_text("nothing")
+    (tmp_path / "broken").write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+    return {
+        "missing": {"certificate": str(tmp_path / "missing")},
+        "empty": {"certificate": str(tmp_path / "empty")},
+        "broken": {"certificate": str(tmp_path / "broken")},
+        "no key": {"certificate": str(authority.file)},
+        "missing key": {"certificate": str(good), "key": str(tmp_path / "missing")},
+        "other key": {"certificate": str(good), "key": str(other)},
+        "empty ca": {"certificate": str(good), "client_ca": str(tmp_path / "empty")},
+        "broken ca": {"certificate": str(good), "client_ca": str(tmp_path / "broken")},
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing", "missing cannot be read: No such file"),
+        ("empty", "empty holds no certificate"),
+        ("broken", "broken holds no certificate that can be used"),
+        ("no key", "Authority.pem holds no private key of .*Authority.pem"),
+        ("missing key", "no private key can be read from .*missing"),
+        ("other key", "other.example.pem holds no private key of .*good.example.pem"),
+        ("empty ca", "empty holds no certificate"),
+        ("broken ca", "broken holds no certificate that can be used"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_problem_with_its_name(authority, tmp_path, name: str, message: str) -> None:
+    tls = Tls(**keys_of(authority, tmp_path, name))
+    with pytest.raises(ValueError, match=message):
+        server_context(tls)
+
+
+def test_a_service_with_such_a_file_does_not_start(bench: Bench, tmp_path) -> None:
+    with pytest.raises(ServiceError, match=r"tls: .*missing cannot be read"):
+        bench.serve("echo", listen=SSL, tls={"certificate": str(tmp_path / "missing")})
+
+
+def test_a_producer_stays_registered_when_tls_begins(bench: Bench, authority, certificate) -> None:
+    """As with STARTTLS: the protocol has begun before."""
+    service = bench.serve("echo")
+    client = bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    transport.startTLS(server_context(Tls(certificate=certificate)))
+    settings = ssl.create_default_context(cafile=authority.file)
+    wrapped = Client.__new__(Client)
+    wrapped.bench = bench
+    wrapped.sock = settings.wrap_socket(client, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+    bench.clients.append(wrapped.sock)
+    assert wrapped.handshake().ask(b"now private") == b"now private"
+    transport.writeSequence([b"and ", b"more"])
+    assert wrapped.step(lambda: wrapped.sock.recv(100)) == b"and more"

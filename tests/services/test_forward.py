@@ -7,7 +7,9 @@ import struct
 
 import pytest
 from pydantic import ValidationError
+from twisted.python.failure import Failure
 
+from multid.net.datagram_relay import Session
 from multid.net.proxy import Proxied, parse_header
 from multid.service import ServiceError
 from multid.services.forward import ForwardConfig
@@ -386,14 +388,37 @@ def test_datagrams_of_each_client_go_and_come_by_a_way_of_their_own(bench: Bench
     assert bench.runtime.descriptors.taken == service.admission.connections == 0
 
 
-def test_a_name_of_a_datagram_target_is_resolved_and_what_waited_is_sent(bench: Bench, far_udp) -> None:
-    service = bench.serve("forward", to=f"udp:localhost:{far_udp.getsockname()[1]}", listen=UDP)
-    client = bench.connect(service)
-    for number in range(3):
-        client.send(b"%d" % number)
-    resolved = socket.getaddrinfo("localhost", 1, type=socket.SOCK_DGRAM)[0][0]
-    if resolved == socket.AF_INET:
-        assert [received(bench, far_udp)[0] for _ in range(3)] == [b"0", b"1", b"2"]
+def test_a_name_of_a_datagram_target_is_resolved_and_what_waited_is_sent(bench: Bench) -> None:
+    family, _, _, _, address = socket.getaddrinfo("localhost", 0, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as far:
+        far.bind(address)
+        far.setblocking(False)
+        service = bench.serve("forward", to=f"udp:localhost:{far.getsockname()[1]}", listen=UDP)
+        client = bench.connect(service)
+        for number in range(3):
+            client.send(b"%d" % number)
+        assert [received(bench, far)[0] for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+def test_a_session_that_ends_while_its_target_is_sought_stays_ended(bench: Bench, far_udp, monkeypatch) -> None:
+    monkeypatch.setattr(Session, "open", lambda session: None)
+    service = bench.serve("forward", to="udp:somewhere.example:9", listen=UDP)
+    bench.connect(service).send(b"?")
+    session = bench.loop.until(lambda: next(iter(service.sessions.values()), None))
+    session.close()
+    session._connect([(socket.AF_INET, socket.SOCK_DGRAM, 0, "", far_udp.getsockname())])
+    session._unresolved(Failure(OSError("no such name")))
+    session.doRead()
+    assert session.fileno() == -1
+    assert bench.runtime.descriptors.taken == 0
+
+
+def test_a_target_that_no_route_leads_to_ends_the_session(bench: Bench) -> None:
+    service = bench.serve("forward", to="udp:255.255.255.255:9", listen=UDP)
+    bench.connect(service).send(b"?")
+    bench.loop.until(lambda: service.counters.errors == 1)
+    assert not service.sessions
+    assert bench.runtime.descriptors.taken == 0
 
 
 def test_a_name_that_is_none_ends_the_session(bench: Bench) -> None:
