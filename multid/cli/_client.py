@@ -43,7 +43,7 @@ def with_daemon(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def find_socket(path: str | None, config: str | None) -> Path:
-    """Return the path of the admin socket; end the command with 78 where a configuration is named that is not there."""
+    """Return the path of the admin socket; end the command where the configuration cannot be read: 77 or 78."""
     if path:
         return Path(path)
     try:
@@ -54,7 +54,7 @@ def find_socket(path: str | None, config: str | None) -> Path:
         return admin_socket(file)
     except ConfigErrors as errors:
         click.echo(str(errors), err=True)
-        sys.exit(os.EX_CONFIG)
+        sys.exit(os.EX_NOPERM if isinstance(errors.__context__, PermissionError) else os.EX_CONFIG)
 
 
 class Daemon:

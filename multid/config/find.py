@@ -24,10 +24,18 @@ def find_config(explicit: str | None, env: Mapping[str, str], cwd: Path) -> Path
     if named:
         return cwd / named
     for name in SEARCHED:
-        if (cwd / name).is_file():
+        if _is_there(cwd / name):
             return cwd / name
     message = f"no configuration: there is no {', '.join(SEARCHED[:-1])} here, and no {SEARCHED[-1]}"
     raise ConfigErrors([Problem(Place("multid"), message, f"name one with -c FILE or {VARIABLE}")])
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file; one that we are not let near is taken to be, so that this is what is said of it."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
 
 
 def admin_socket(path: Path) -> Path:

@@ -84,3 +84,13 @@ def test_the_admin_socket_is_that_of_the_models(tmp_path):
 def test_it_needs_neither_pydantic_nor_twisted():
     code = "import sys, multid.config.find; print([m for m in sys.modules if m in ('pydantic', 'twisted')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_file_that_we_are_not_let_near_is_the_one_that_is_found(tmp_path, monkeypatch):
+    def is_file(path):
+        if path.name == "multid.yaml" and path.parent.name == "config":
+            raise PermissionError(13, "Permission denied", str(path))
+        return False
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert find_config(None, {}, tmp_path) == tmp_path / "config" / "multid.yaml"
