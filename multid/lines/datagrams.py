@@ -98,6 +98,10 @@ class DatagramForwarder:
     def reopen(self) -> None:
         """There is nothing that anybody could have moved."""
 
+    def rotate(self) -> list[str]:
+        """There is nothing to put away."""
+        return []
+
     async def close(self) -> None:
         """Nothing waits."""
         if self._timer is not None:

@@ -120,6 +120,10 @@ class Forwarder:
     def reopen(self) -> None:
         """There is nothing that anybody could have moved."""
 
+    def rotate(self) -> list[str]:
+        """There is nothing to put away."""
+        return []
+
     async def close(self) -> None:
         """Give the peer some time to take what is left; the rest is in the spool, or lost and said so."""
         if self._link is not None and self._backlog.octets:

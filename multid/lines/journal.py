@@ -83,6 +83,10 @@ class Journal(WaitingOutput):
     def reopen(self) -> None:
         """There is nothing that anybody could have moved."""
 
+    def rotate(self) -> list[str]:
+        """There is nothing to put away."""
+        return []
+
     async def close(self) -> None:
         """Send what waits if that is possible now."""
         self.give_up()

@@ -95,12 +95,18 @@ class LogFiles:
         except OSError as error:
             return self._postpone(file, error)
         try:
-            put_away(file.name, file.folder, now)
+            dated = put_away(file.name, file.folder, now)
             following.rename(file.path)
         except OSError as error:
             following.close()
             return self._postpone(file, error)
+        file.path = os.path.join(os.path.dirname(file.path), dated)
         return self._replace(file, self._adopt(following))
+
+    def rotate_all(self) -> list[str]:
+        """Put away every file that holds something and is not cut; return their new names."""
+        files = [file for file in self._files.values() if file.size and not file.torn]
+        return [file.path for file in files if self.rotate(file) is not file]
 
     def look(self) -> None:
         """Go on in a new file where one was moved away, put away those whose time has come; what is cut waits."""

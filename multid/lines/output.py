@@ -24,6 +24,9 @@ class Output(Protocol):
     def reopen(self) -> None:
         """Look whether somebody moved what is being written, and open it anew."""
 
+    def rotate(self) -> list[str]:
+        """Put away what is being written and begin anew; return the names it got."""
+
     async def close(self) -> None:
         """Write what is pending as far as that can be done now, and end."""
 

@@ -161,7 +161,7 @@ class WaitingOutput:
         if self._said:
             self._said = False
             self.log.warn(
-                "{service}: {where}: goes on after {seconds:.1f} s ({why})",
+                "{service}: {where}: written again after {seconds:.1f} s ({why})",
                 service=self._service,
                 where=where,
                 seconds=self._reactor.seconds() - since,

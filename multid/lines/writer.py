@@ -75,6 +75,10 @@ class FileWriter(WaitingOutput):
         """Open anew what was moved away."""
         self._files.look()
 
+    def rotate(self) -> list[str]:
+        """Put away every file that holds something."""
+        return self._files.rotate_all()
+
     async def close(self) -> None:
         """Write on if that is possible at all, synchronise, and close every file."""
         self.give_up()

@@ -8,7 +8,7 @@ written, dropped for a reason, or pending.
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -37,7 +37,8 @@ from multid.net.peer import Peer
 from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
 from multid.net.throttle import Throttle
-from multid.service import Change, ServiceError, ServiceKind
+from multid.net.tokens import TokenBucket
+from multid.service import Change, Measure, ServiceError, ServiceKind
 
 READ_SIZE = 256 * 1024
 """Octets read at a time from one connection: each chunk costs the same few calls, however long it is."""
@@ -46,6 +47,8 @@ LEAST_READ = 16 * 1024
 
 _CHEAP_TURN, _PARSED_TURN = 4 << 20, 256 << 10
 """Octets read of all connections together in one turn: what can be done with them while nobody has to wait for long."""
+LEGIBLE = 1000.0
+"""Lines a second that are shown to whoever follows the service, so that looking on does not slow the logger."""
 _LOOK_AGAIN = 1.0
 """Seconds between looks whether a peer has come back within its rate."""
 
@@ -173,7 +176,8 @@ class LoggerService(NetworkService):
         self._closing: set[Deferred[None]] = set()
         self._throttle: Throttle | None = None
         self._look: Any = None
-        self._watchers: list[Callable[[Received], None]] = []
+        self._legible = TokenBucket(LEGIBLE, LEGIBLE, runtime.reactor.seconds())
+        self._left_out = 0
 
     # NetworkService API
 
@@ -232,6 +236,21 @@ class LoggerService(NetworkService):
         for output in self._outputs:
             output.reopen()
 
+    async def rotate(self) -> list[str]:
+        """Put away every file of the outputs, and return their new names."""
+        return [name for output in self._outputs for name in output.rotate()]
+
+    def activity(self) -> tuple[str, int]:
+        """Return how many lines were received."""
+        return "lines", self.accounts.total().received_lines
+
+    def measures(self) -> Iterable[Measure]:
+        """Return the lines received, and those dropped by reason."""
+        total = self.accounts.total()
+        yield Measure("multid_lines_total", total.received_lines)
+        for reason, lines in total.dropped_lines.items():
+            yield Measure("multid_dropped_total", lines, (reason,))
+
     def details(self) -> dict[str, Any]:
         """Return the account, and the outputs."""
         return {
@@ -272,16 +291,27 @@ class LoggerService(NetworkService):
         batch = Batch(time.time(), source, lines, ledger, len(self._outputs))
         for output in self._outputs:
             output.write(batch)
-        for watcher in self._watchers:
-            watcher(batch)
+        if self.followers:
+            self._show(batch)
         if self._throttle is None or not spend:
             return 0.0
         return self._throttle.spend(source.host, batch.count, self.runtime.reactor.seconds())
 
-    def watch(self, watcher: Callable[[Received], None]) -> Callable[[], None]:
-        """Call `watcher` with all lines as they arrive; the result ends that."""
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
+    def _show(self, batch: Received) -> None:
+        """Show lines to whoever follows the service, no more than can be read; then say how many were left out."""
+        now = self.runtime.reactor.seconds()
+        shown = 0
+        if self._legible.take(now):
+            for record in batch.records:
+                if shown and not self._legible.take(now):
+                    break
+                shown += 1
+                found = {name: value for name, value in record.fields.items() if isinstance(value, str)}
+                if self._left_out:
+                    found["left_out"] = str(self._left_out)
+                    self._left_out = 0
+                self.tell("line", batch.source.peer, text=record.text.decode(), **found)
+        self._left_out += batch.count - shown
 
     def ended(self, ledger: Ledger, source: Source) -> None:
         """Record the account of a connection that has ended; aloud if something was dropped or it is to be recorded."""
@@ -305,7 +335,7 @@ class LoggerService(NetworkService):
             return "full"
         if self._throttle is None or self._throttle.allows(peer.host, lines.count, self.runtime.reactor.seconds()):
             return None
-        return "rate"
+        return "line-rate"
 
     def _entered(self, host: str) -> None:
         self.log.warn(

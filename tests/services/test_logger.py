@@ -191,7 +191,7 @@ def test_datagrams_beyond_the_rate_are_dropped_and_counted(bench, tmp_path, logg
         client.send(b"x")
     bench.loop.until(lambda: service.counters.datagrams == 5)
     assert path.read_bytes() == b"x\n" * 3
-    assert dict(service.accounts.total().dropped_lines) == {"rate": 2}
+    assert dict(service.accounts.total().dropped_lines) == {"line-rate": 2}
     for _ in range(4):
         bench.loop.advance(1.0)
     assert [event["dropped"] for event in logged if "dropped" in event and "host" in event] == [2]
@@ -240,14 +240,46 @@ def test_an_output_that_cannot_be_opened_changes_nothing(bench, tmp_path):
     assert path.read_bytes() == b"one\n"
 
 
-def test_whoever_watches_sees_lines_as_they_arrive(bench, tmp_path):
+def test_whoever_follows_sees_lines_as_they_arrive(bench, tmp_path):
     service = bench.serve("logger", parse="syslog", **file(tmp_path / "lines.log"))
     seen = []
-    stop = service.watch(lambda batch: seen.extend(batch.records))
-    send(bench, service, b"<13>one\n")
-    stop()
-    send(bench, service, b"<13>two\n")
-    assert [(record.text, record.fields["message"]) for record in seen] == [(b"<13>one", b"one")]
+    service.followers.append(lambda event, values: seen.append({"event": event, **values}))
+    send(bench, service, b"<11>Oct 11 22:14:15 host su: one\x07\n")
+    (line,) = [values for values in seen if values["event"] == "line"]
+    assert line["text"] == "<11>Oct 11 22:14:15 host su: one\\x07"
+    assert (line["severity"], line["app"], line["peer"].split(":")[0]) == ("err", "su", "127.0.0.1")
+
+
+def test_following_does_not_slow_the_logger(bench, tmp_path):
+    """No more lines are shown than can be read, and it is said how many were left out."""
+    path = tmp_path / "lines.log"
+    service = bench.serve("logger", **file(path))
+    seen = []
+    service.followers.append(lambda event, values: seen.append(values) if event == "line" else None)
+    send(bench, service, b"line\n" * 5000)
+    assert len(seen) == 1000
+    bench.loop.advance(1.0)
+    send(bench, service, b"line\n")
+    assert seen[-1]["left_out"] == "4000"
+    assert path.read_bytes().count(b"\n") == 5001
+
+
+def test_files_are_put_away_when_asked(bench, tmp_path):
+    path = tmp_path / "lines.log"
+    service = bench.serve("logger", **file(path))
+    assert bench.loop.result(service.rotate()) == []
+    send(bench, service, b"one\n")
+    (name,) = bench.loop.result(service.rotate())
+    assert texts(Path(name)) == [b"one"]
+    assert path.read_bytes() == b""
+
+
+def test_numbers_for_the_metrics(bench, tmp_path):
+    service = bench.serve("logger", max_line="16B", oversize="drop", **file(tmp_path / "lines.log"))
+    send(bench, service, b"one\n" + b"x" * 17 + b"\n")
+    assert service.activity() == ("lines", 2)
+    measures = {(measure.name, measure.labels): measure.value for measure in service.measures()}
+    assert measures == {("multid_lines_total", ()): 2, ("multid_dropped_total", ("oversize",)): 1}
 
 
 def test_the_end_of_a_connection_is_an_event_with_its_account(bench, tmp_path, logged):
