@@ -95,6 +95,14 @@ class DatagramForwarder:
             return True
         return False
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing ever waits."""
+        return True
+
+    def go_on(self) -> None:
+        """Nothing ever waits."""
+
     def reopen(self) -> None:
         """There is nothing that anybody could have moved."""
 

@@ -12,7 +12,9 @@ or lose lines, as `on_full` says.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -92,15 +94,23 @@ class Forwarder:
     # Output API
 
     def open(self) -> None:
-        """Open the spool and what TLS needs; OSError where that cannot be."""
+        """Find the spool's folder and what TLS needs; OSError where that cannot be."""
         options, hop = self._options, self._options.hop
         endpoint: Any = HostnameEndpoint(self._reactor, hop.host, hop.port, timeout=10)
         self._endpoint = wrapClientTLS(options.tls(), endpoint) if options.tls else endpoint
         if options.spool is not None:
-            self._backlog = Spool(options.spool, options.spool_limit, options.framing)
+            options.spool.mkdir(mode=0o750, parents=True, exist_ok=True)
+            if not os.access(options.spool, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(options.spool))
 
     def start(self) -> None:
-        """Call the peer."""
+        """Call the peer, and take up the spool, which another may have held until now."""
+        spool = self._options.spool
+        if spool is not None:
+            try:
+                self._backlog = Spool(spool, self._options.spool_limit, self._options.framing)
+            except OSError:
+                self.log.failure("{service}: the spool; lines are kept in memory", service=self._service)
         self._call()
         self._tick()
 
@@ -124,9 +134,18 @@ class Forwarder:
         """There is nothing to put away."""
         return []
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all has arrived, or is in the spool."""
+        return not self._held and (self._options.spool is not None or not self._backlog.octets)
+
+    def go_on(self) -> None:
+        """Try whether there is room for what waits."""
+        self._take_held()
+
     async def close(self) -> None:
         """Give the peer some time to take what is left; the rest is in the spool, or lost and said so."""
-        if self._link is not None and self._backlog.octets:
+        if self._link is not None and not self.is_idle:
             self._closing = Deferred()
             self._later("farewell", FAREWELL, self._farewell)
             await self._closing
@@ -135,12 +154,16 @@ class Forwarder:
             self._cancel(timer)
         if self._calling is not None:
             self._calling.cancel()
+        self._take_held()
+        aborting = self._backlog.octets > 0
+        self._give_up()
         if self._link is not None:
             self._closing = Deferred()
             self._later("farewell", FAREWELL, self._link.abort)
-            self._link.leave(aborting=self._backlog.octets > 0)
+            self._link.leave(aborting=aborting)
             await self._closing
-        self._take_held()
+
+    def _give_up(self) -> None:
         lost = self._backlog.close()
         for _, batch in self._held:
             lost += batch.count

@@ -21,6 +21,13 @@ class Output(Protocol):
     def write(self, batch: Batch) -> None:
         """Take a batch; it is settled now or later."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost by closing it now."""
+
+    def go_on(self) -> None:
+        """Try at once what waits to be tried again."""
+
     def reopen(self) -> None:
         """Look whether somebody moved what is being written, and open it anew."""
 

@@ -103,7 +103,7 @@ class WaitingOutput:
 
     def give_up(self) -> None:
         """Try once more, and drop what cannot be written."""
-        self._go_on()
+        self.go_on()
         if self._retry_call is not None and self._retry_call.active():
             self._retry_call.cancel()
         if self._stopped is None:
@@ -147,9 +147,16 @@ class WaitingOutput:
             self.log.error(
                 "{service}: {where}: {why}; {waits}", service=self._service, where=where, why=why, waits=waits
             )
-        self._retry_call = self._reactor.callLater(self.retry, self._go_on)
+        if self._retry_call is None or not self._retry_call.active():
+            self._retry_call = self._reactor.callLater(self.retry, self.go_on)
 
-    def _go_on(self) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits."""
+        return not self._jobs
+
+    def go_on(self) -> None:
+        """Try to write what waits, in order."""
         while self._jobs:
             if not self._run(self._jobs[0]):
                 return

@@ -71,6 +71,11 @@ class FileWriter(WaitingOutput):
         self._files.tidy()
         self._tick()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all is written, and on the disk where that was promised."""
+        return super().is_idle and not self._unsynced
+
     def reopen(self) -> None:
         """Open anew what was moved away."""
         self._files.look()

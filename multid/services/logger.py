@@ -50,7 +50,7 @@ _CHEAP_TURN, _PARSED_TURN = 4 << 20, 256 << 10
 LEGIBLE = 1000.0
 """Lines a second that are shown to whoever follows the service, so that looking on does not slow the logger."""
 _LOOK_AGAIN = 1.0
-"""Seconds between looks whether a peer has come back within its rate."""
+"""Seconds between looks whether a peer has come back within its rate, or an output may be closed."""
 
 _PARSERS: dict[str, Any] = {"none": None, "syslog": syslog.parse, "json": jsonlines.parse}
 
@@ -171,7 +171,9 @@ class LoggerService(NetworkService):
         super().__init__(name, config, runtime)
         self.accounts = Accounts()
         self._datagram_splitter: Splitter = self.splitter(config, self.accounts.datagrams)
-        self._outputs: list[Output] = []
+        self._outputs: dict[OutputConfig, Output] = {}
+        self._leaving: list[Output] = []  # no longer in the file, with lines that are not yet written
+        self._farewell: Any = None
         self._waiting = 0  # outputs that cannot take more
         self._closing: set[Deferred[None]] = set()
         self._throttle: Throttle | None = None
@@ -187,34 +189,37 @@ class LoggerService(NetworkService):
         super().startService()
 
     async def open(self, config: LoggerConfig) -> Change:
-        """Open the outputs, unless they stay what they are."""
-        if self._outputs and config.output == self.config.output:
-            return Change(lambda: self._tune(config), lambda: None)
-        outputs: list[Output] = []
+        """Open the outputs that are new; those that stay what they are are kept."""
+        for output in self._outputs.values():
+            output.go_on()  # what is cut must be whole before another takes up the same file
+        outputs = {each: self._outputs.get(each) or self._output(each) for each in config.output}
+        added = [output for each, output in outputs.items() if each not in self._outputs]
         try:
-            for output in config.output:
-                outputs.append(self._output(output))
-                outputs[-1].open()
-        except OSError as error:
-            self._close(outputs)
+            for output in added:
+                output.open()
+        except (OSError, ValueError) as error:
+            self._close(added)
             raise ServiceError(f"output: {error}") from error
 
         def commit() -> None:
-            self._close(self._outputs)
+            leaving = [output for each, output in self._outputs.items() if each not in outputs]
             self._outputs = outputs
-            for output in outputs:
+            self._leave(leaving)
+            for output in added:
                 output.start()
             self._tune(config)
 
-        return Change(commit, lambda: self._close(outputs))
+        return Change(commit, lambda: self._close(added))
 
     async def close(self) -> None:
-        """Close the outputs; what they hold is written."""
-        self._close(self._outputs)
-        self._outputs = []
+        """Close the outputs; what they hold is written as far as that can be."""
+        self._close([*self._outputs.values(), *self._leaving])
+        self._outputs = {}
+        self._leaving = []
         await DeferredList(list(self._closing))
-        if self._look is not None:
-            self._look.cancel()
+        for call in (self._look, self._farewell):
+            if call is not None and call.active():
+                call.cancel()
 
     def connected(self, peer: Peer) -> LineCollector:
         """Return the protocol of a connection."""
@@ -233,12 +238,12 @@ class LoggerService(NetworkService):
 
     def reopen(self) -> None:
         """Open files anew that somebody moved away."""
-        for output in self._outputs:
+        for output in self._outputs.values():
             output.reopen()
 
     async def rotate(self) -> list[str]:
         """Put away every file of the outputs, and return their new names."""
-        return [name for output in self._outputs for name in output.rotate()]
+        return [name for output in self._outputs.values() for name in output.rotate()]
 
     def activity(self) -> tuple[str, int]:
         """Return how many lines were received."""
@@ -256,7 +261,7 @@ class LoggerService(NetworkService):
         return {
             "ledger": self.accounts.total().as_dict(),
             "probes": self.accounts.probes,
-            "outputs": [output.status() for output in self._outputs],
+            "outputs": [output.status() for output in self._outputs.values()],
         }
 
     # Lines
@@ -289,7 +294,7 @@ class LoggerService(NetworkService):
     def take(self, lines: Lines, source: Source, ledger: Ledger, *, spend: bool = True) -> float:
         """Hand lines to every output; return how many seconds their peer has to wait because of its rate."""
         batch = Batch(time.time(), source, lines, ledger, len(self._outputs))
-        for output in self._outputs:
+        for output in self._outputs.values():
             output.write(batch)
         if self.followers:
             self._show(batch)
@@ -395,6 +400,14 @@ class LoggerService(NetworkService):
             rate = config.rate
             self._throttle = Throttle(rate.lines, rate.burst, self._entered) if rate else None
         self._datagram_splitter = self.splitter(config, self.accounts.datagrams)
+
+    def _leave(self, outputs: list[Output]) -> None:
+        """Close outputs that are no longer wanted, each as soon as nothing of it waits."""
+        self._leaving += outputs
+        self._close([output for output in self._leaving if output.is_idle])
+        self._leaving = [output for output in self._leaving if not output.is_idle]
+        if self._leaving:
+            self._farewell = self.runtime.reactor.callLater(_LOOK_AGAIN, self._leave, [])
 
     def _close(self, outputs: list[Output]) -> None:
         for output in outputs:

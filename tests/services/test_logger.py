@@ -227,6 +227,49 @@ def test_a_changed_output_is_taken_up_without_touching_connections(bench, tmp_pa
     assert first.read_bytes() == b"one\ntwo\n"
 
 
+def test_an_output_that_stays_what_it_is_is_kept_when_others_change(bench, tmp_path):
+    listen = "tcp:0:interface=127.0.0.1"
+    files = [{"file": str(tmp_path / name)} for name in ("a", "b", "c")]
+    service = bench.serve("logger", listen=listen, output=files[:2])
+    before = list(service._outputs.values())
+    bench.retune(service, listen=listen, output=files[1:])
+    assert before[1] in service._outputs.values()
+    assert before[0] not in service._outputs.values()
+    send(bench, service, b"one\n")
+    assert [texts(tmp_path / name) for name in "abc"] == [[], [b"one"], [b"one"]]
+
+
+def test_an_output_that_is_removed_while_its_disk_is_full_still_writes_what_it_took(bench, tmp_path):
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    listen = "tcp:0:interface=127.0.0.1"
+    service = bench.serve("logger", listen=listen, **file(first, format="raw"))
+    client = bench.connect(service)
+    with largest_file(7):
+        client.send(b"one\ntwo\n")
+        bench.loop.until(lambda: service.is_waiting)
+        bench.retune(service, listen=listen, **file(second, format="raw"))
+        assert service.is_waiting
+    bench.loop.advance(1.0)
+    bench.loop.advance(1.0)
+    assert first.read_bytes() == b"one\ntwo\n"
+    assert not service.is_waiting
+    assert not service._leaving
+    client.send(b"three\n")
+    bench.loop.until(second.read_bytes)
+
+
+def test_a_spool_is_handed_over_when_its_next_hop_changes(bench, tmp_path):
+    path = tmp_path / "lines.log"
+    collector = bench.serve("logger", **file(path, format="raw"))
+    hop = f"tcp:127.0.0.1:{bench.address(collector)[1]}"
+    spool = {"spool": {"dir": str(tmp_path / "spool")}, "format": "raw", "framing": "lf"}
+    listen = "tcp:0:interface=127.0.0.2"
+    edge = bench.serve("logger", listen=listen, output=[{"forward": "tcp:127.0.0.1:1", **spool}])
+    send(bench, edge, b"one\ntwo\n")
+    bench.retune(edge, listen=listen, output=[{"forward": hop, **spool}])
+    bench.loop.until(lambda: path.read_bytes() == b"one\ntwo\n")
+
+
 def test_an_output_that_cannot_be_opened_changes_nothing(bench, tmp_path):
     path = tmp_path / "lines.log"
     listen = "tcp:0:interface=127.0.0.1"
@@ -362,7 +405,7 @@ def test_lines_go_to_every_output(bench, tmp_path, monkeypatch):
         "logger",
         output=[{"file": "lines.log", "format": "raw"}, {"journal": "journal"}, {"forward": hop, "format": "raw"}],
     )
-    bench.loop.until(lambda: service._outputs[2]._socket)
+    bench.loop.until(lambda: list(service._outputs.values())[2]._socket)
     send(bench, service, b"line\n")
     assert Path("lines.log").read_bytes() == b"line\n"
     assert journal.recv(1024).startswith(b"MESSAGE=line\n")
