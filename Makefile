@@ -22,6 +22,9 @@ coverage: .venv/.tools
 campaigns: .venv/.tools
 	$(BIN)/pytest -m campaign $(ARGS)
 
+broken: .venv/.tools
+	$(BIN)/pytest -m broken $(ARGS)
+
 system: .venv/.tools
 	$(BIN)/pytest -m system $(ARGS)
 
@@ -58,4 +61,4 @@ deb:
 clean:
 	rm -rf .venv dist build
 
-.PHONY: install deb run test lint coverage campaigns system bench clean docs
+.PHONY: install deb run test lint coverage campaigns broken system bench clean docs
