@@ -159,6 +159,7 @@ class Limits(Model):
         default=None, description="accepts a second per peer; of a UDP service, replies a second per peer (20/s)"
     )
     total_rate: Rate = Field(default=5000.0, description="UDP replies a second to all peers together")
+    lowest_port: int = Field(default=0, ge=0, le=65535, description="UDP requests from ports below are not answered")
 
 
 class Timeouts(Model):

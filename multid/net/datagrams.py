@@ -64,6 +64,7 @@ class DatagramSide(Stanza):
             now=self.runtime.reactor.seconds(),
             access=self.admission.access,
             answers=self.answers,
+            lowest_port=limits.lowest_port,
             own_ports=self.runtime.sockets.datagram_ports,
             client_ports=self.client_ports,
             refused=self.counters.dropped,

@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from tests.campaigns.campaign import Campaign, until
+from tests.interop.inside import echoed
 from tests.process import Multid
 
 pytestmark = pytest.mark.campaign
@@ -105,6 +106,13 @@ def test_64_descriptors_and_200_clients(tmp_path, campaign: Campaign) -> None:
         assert multid.log.count("accepts no more") - notices <= 12
         assert "Traceback" not in multid.log
         campaign.ledger["served at a time with 64 descriptors"] = len(served)
+
+
+def test_64_mebibytes_come_back_after_the_half_close(tmp_path, campaign: Campaign) -> None:
+    with Multid(tmp_path, {"services": {"echo": {"listen": LOOPBACK}}}) as multid:
+        began = time.monotonic()
+        assert echoed(("127.0.0.1", multid.port("echo")), 64 << 20) == 64 << 20
+        campaign.ledger["MiB a second, there and back"] = 64 / (time.monotonic() - began)
 
 
 def test_a_thousand_drips(tmp_path, campaign: Campaign) -> None:

@@ -131,6 +131,18 @@ def octets_of_echo(source: str, destination: tuple[str, int], lengths: list[int]
     return same
 
 
+def ask(destination: tuple[str, int], data: str, times: int) -> str:
+    """Return the last of so many answers to a datagram, both in hexadecimal."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(tuple(destination))
+        sock.settimeout(5)
+        for _ in range(times):
+            sock.send(bytes.fromhex(data))
+            reply = sock.recv(65536)
+            time.sleep(0.2)
+    return reply.hex()
+
+
 def stream(destination: tuple[str, int], said: str, most: int) -> str:
     """Return what a TCP service says, in hexadecimal, up to so many octets."""
     data = b""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.namespace import apart, run
+from tests.namespace import apart, call, enter, run
 from tests.process import Multid
 from tests.programs import need
 
@@ -99,6 +99,26 @@ def test_chronyd_believes_a_synchronised_clock(multid: Multid, tmp_path: Path) -
     done = chronyd(multid, 123, tmp_path)
     assert done.returncode == 0, done.stdout
     assert abs(float(re.search(r"System clock wrong by (-?[\d.]+) seconds", done.stdout)[1])) < 0.1
+
+
+def test_what_chronyd_knows_is_passed_on(tmp_path: Path) -> None:
+    """A chronyd with a local clock of stratum 5, and the daemon beside it, in one namespace."""
+    (tmp_path / "sitecustomize.py").write_text(SYNCHRONISED)
+    chronyd = [need("chronyd"), "-x", "-U", "-u", "root", "-d", "-f", "/dev/null", f"pidfile {tmp_path}/c.pid"]
+    command = [*apart(), *chronyd, "local stratum 5", "bindcmdaddress 127.0.0.1", "bindcmdaddress /", "port 0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as reference:
+        try:
+            while b"Disabled control" not in reference.stderr.readline():
+                assert reference.poll() is None
+            prefix = (*enter(reference.pid), "env", f"PYTHONPATH={tmp_path}")
+            with Multid(tmp_path, {"services": {"ntp": {"listen": "udp:123"}}}, prefix=prefix) as multid:
+                multid.wait_for("ntp: ntp up")
+                reply = bytes.fromhex(call(reference.pid, "ask", (HOST, 123), "23" + "00" * 47, 2))
+                multid.stop()
+            assert reply[1] == 5
+            assert reply[12:16] == bytes([127, 127, 1, 1])
+        finally:
+            reference.kill()
 
 
 def test_chronyd_and_rdate_refuse_an_unsynchronised_clock(tmp_path: Path) -> None:

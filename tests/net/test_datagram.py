@@ -80,6 +80,13 @@ def test_a_datagram_from_a_port_that_is_served_here_gets_no_answer(bench: Bench)
     gets_nothing(bench, service, client, b"loop", "looping-port")
 
 
+def test_a_port_that_is_too_low_gets_no_answer(bench: Bench) -> None:
+    service = bench.serve("echo", listen="udp:0", limits={"lowest_port": 65535})
+    listener = next(iter(service.bindings.values())).listener
+    listener._received(b"x", [], ("192.0.2.7", 65534), 0.0)
+    assert service.counters.dropped["low-port"] == 1
+
+
 def test_a_port_no_longer_served_is_a_client_like_any_other(bench: Bench) -> None:
     service = bench.serve("echo", listen="udp:0:interface=127.0.0.1")
     other = bench.serve("daytime", listen="udp:0:interface=127.0.0.2")
