@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from multid.net.service import NetworkService
+    from multid.net.streams import StreamSide
     from multid.net.transport import StreamTransport
 
 
@@ -23,7 +23,7 @@ class StreamProtocol(Protocol):
 
     transport: StreamTransport
 
-    def __init__(self, service: NetworkService) -> None:
+    def __init__(self, service: StreamSide) -> None:
         self.service = service
         self.config: Any = service.config
 

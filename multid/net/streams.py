@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from multid.net.admission import Access
+from multid.net.protocol import StreamProtocol
 from multid.net.proxied import ProxiedConnection
 from multid.net.readers import Readers
 from multid.net.seldom import Seldom
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from multid.config.address import Address
     from multid.config.model import ServiceConfig
     from multid.net.peer import Peer
-    from multid.net.protocol import StreamProtocol
     from multid.service import Runtime
 
 
@@ -89,18 +89,24 @@ class StreamSide(Stanza):
         self.begin(sock, peer, address, data)
 
     def begin(self, sock: socket.socket, peer: Peer, address: Address, data: bytes) -> None:
-        """Make the connection of a client that is let in."""
-        protocol = self.connected(peer)
-        transport = StreamTransport(sock, protocol, peer, self)
+        """Make the connection of a client that is let in; a fault of the kind ends it and nothing else."""
+        transport = StreamTransport(sock, None, peer, self)
         self.connections.add(transport)
         if self.followers:
             self.tell("connected", peer)
-        transport.startReading()
-        if address.transport == "ssl":
-            transport.startTLS(self.tls)
-        protocol.makeConnection(transport)
-        if data and not transport.disconnected:
-            transport.deliver(data)
+        try:
+            transport.protocol = protocol = self.connected(peer)
+            transport.startReading()
+            if address.transport == "ssl":
+                transport.startTLS(self.tls)
+            protocol.makeConnection(transport)
+            if data and not transport.disconnected:
+                transport.deliver(data)
+        except Exception:
+            self.counters.errors += 1
+            self.log.failure("{service}: {peer}: a fault", service=self.name, peer=str(peer))
+            transport.protocol = transport.protocol or StreamProtocol(self)
+            transport.abort("error")
 
     def _refuse(self, sock: socket.socket, peer: Peer, reason: str) -> None:
         self.counters.rejected[reason] += 1

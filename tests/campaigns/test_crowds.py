@@ -221,6 +221,7 @@ def test_random_octets_at_every_port(tmp_path, campaign: Campaign) -> None:
     services["ntp"] = {"listen": "udp:0:interface=127.0.0.1"}
     services["proxied"] = {"type": "echo", "listen": LOOPBACK, "proxy_protocol": {"from": ["127.0.0.0/8"]}}
     services["smtp"] = {"listen": LOOPBACK, "mode": "hold"}
+    services["exec"] = {"listen": LOOPBACK, "command": "cat"}
     random = Random(campaign.seed)
     size = campaign.times(1 << 20, 64 << 20)
     with Multid(tmp_path, {"services": services, "state_dir": str(tmp_path / "var")}) as multid:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from multid.services.echo import Echo
 from tests.conftest import Bench
 
 
@@ -275,3 +276,20 @@ def test_connections_have_keepalive_and_no_delay_from_their_listener(bench: Benc
     ]
     for level, option, value in options:
         assert transport.socket.getsockopt(level, option) == value
+
+
+@pytest.mark.parametrize("method", ["connected", "connectionMade"])
+def test_a_fault_of_ours_ends_its_connection_only(bench: Bench, monkeypatch, logged, method: str) -> None:
+    service = bench.serve("echo")
+    owner = service if method == "connected" else Echo
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, method, lambda *arguments: 1 / 0)
+        client = bench.connect(service)
+        with pytest.raises(ConnectionResetError):
+            bench.read_all(client)
+    assert service.counters.errors == 1
+    assert len([event for event in logged if "log_failure" in event]) == 1
+    other = bench.connect(service)
+    other.send(b"served")
+    assert bench.read(other, 6) == b"served"
+    assert service.admission.connections == bench.runtime.descriptors.taken == 1
