@@ -34,7 +34,12 @@ class Model(BaseModel):
     """A part of the file: unknown keys are errors, values are frozen, defaults are checked as if written."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True, allow_inf_nan=False
+        defer_build=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="before")

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.names.client import Resolver
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -20,7 +19,6 @@ from multid.mail.control import QueueControl
 from multid.mail.drop import drop_directory
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
-from multid.mail.mx import Exchangers
 from multid.mail.pickup import Pickup
 from multid.mail.queue import DeliveryQueue, QueueSettings
 from multid.mail.route import Hop, Route
@@ -58,7 +56,7 @@ class SmtpService(NetworkService):
         self._spool: SqliteSpool | None = None
         self._queue: DeliveryQueue | None = None
         self._pickup: Pickup | None = None
-        self._resolver: Resolver | None = None
+        self._resolver: Any = None
 
     def connected(self, peer: Peer) -> SmtpConnection:
         """NetworkService API."""
@@ -153,6 +151,10 @@ class SmtpService(NetworkService):
         started.addErrback(lambda failure: self.log.failure("{service}: no deliveries", failure, service=self.name))
 
     async def _exchangers(self, domain: str, route: Route) -> Sequence[Hop]:
+        from twisted.names.client import Resolver  # noqa: PLC0415 - only where a route delivers by MX
+
+        from multid.mail.mx import Exchangers  # noqa: PLC0415
+
         if self._resolver is None:
             self._resolver = Resolver("/etc/resolv.conf", reactor=self.runtime.reactor, timeout=_DNS_TIMEOUTS)
         return await Exchangers(self._resolver, self.config.name).find(domain, route)
