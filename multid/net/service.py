@@ -243,11 +243,13 @@ class NetworkService(StreamSide, DatagramSide):
 
     def _check(self) -> None:
         now = self.runtime.reactor.seconds()
-        self.check_connections(now)
-        self.report_datagrams(now)
-        self.tick(now)
-        if self.running or self.connections:
-            self._schedule_sweep()
+        try:
+            self.check_connections(now)
+            self.report_datagrams(now)
+            self.tick(now)
+        finally:  # a fault of a kind must not be the end of every timeout
+            if self.running or self.connections:
+                self._schedule_sweep()
 
     # What an operator sees
 

@@ -11,6 +11,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.logger import Logger
 
 from multid.net.peer import Peer, unmapped
+from multid.net.seldom import Seldom
 
 if TYPE_CHECKING:
     from multid.config.address import Address
@@ -47,6 +48,7 @@ class StreamListener(FileDescriptor):
         self.socket = sock
         self.service = service
         self._open = False
+        self._refused = Seldom()
         if sock.family != socket.AF_UNIX:
             for level, option, value in _INHERITED:
                 sock.setsockopt(level, option, value)
@@ -97,8 +99,10 @@ class StreamListener(FileDescriptor):
 
     def _pause_for_kernel(self, error: OSError) -> None:
         self.stopReading()
-        self.log.warn("{service}: cannot accept: {why}", service=self.service.name, why=error.strerror)
-        self.service.runtime.reactor.callLater(_PAUSE, self._resume)
+        reactor = self.service.runtime.reactor
+        if self._refused.note(reactor.seconds()):
+            self.log.warn("{service}: cannot accept: {why}", service=self.service.name, why=error.strerror)
+        reactor.callLater(_PAUSE, self._resume)
 
     def _resume(self) -> None:
         if self._open:

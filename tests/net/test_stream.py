@@ -1,9 +1,11 @@
 """Connections: admission, half-close, back-pressure, timeouts, draining."""
 
+import errno
 import random
 import socket
 import struct
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -293,3 +295,73 @@ def test_a_fault_of_ours_ends_its_connection_only(bench: Bench, monkeypatch, log
     other.send(b"served")
     assert bench.read(other, 6) == b"served"
     assert service.admission.connections == bench.runtime.descriptors.taken == 1
+
+
+class Refusing:
+    """A listening socket at which accept(2) fails."""
+
+    def __init__(self, sock: socket.socket, number: int, times: int) -> None:
+        self._sock, self._number, self._times = sock, number, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def accept(self) -> tuple:
+        if self._times:
+            self._times -= 1
+            raise OSError(self._number, "refused")
+        return self._sock.accept()
+
+
+def test_a_kernel_without_descriptors_is_left_alone_for_a_while_and_told_of_once(bench: Bench, logged) -> None:
+    service = bench.serve("echo")
+    listener = next(iter(service.bindings.values())).listener
+    listener.socket = Refusing(listener.socket, errno.EMFILE, 2)
+    client = bench.connect(service)
+    client.send(b"patience")
+    for _ in range(20):
+        bench.loop.turn()
+    assert service.counters.connections == 0
+    assert listener.socket._times == 1
+    bench.loop.advance(1)
+    bench.loop.turn()
+    bench.loop.advance(1)
+    assert bench.read(client, 8) == b"patience"
+    assert len([event for event in logged if "cannot accept" in event["log_format"]]) == 1
+    assert bench.runtime.descriptors.taken == 1
+
+
+def test_a_connection_that_went_before_it_was_accepted_is_passed_over(bench: Bench) -> None:
+    service = bench.serve("echo")
+    listener = next(iter(service.bindings.values())).listener
+    listener.socket = Refusing(listener.socket, errno.ECONNABORTED, 3)
+    client = bench.connect(service)
+    client.send(b"next")
+    assert bench.read(client, 4) == b"next"
+
+
+def test_a_transport_knows_both_its_ends(bench: Bench, tmp_path) -> None:
+    service = bench.serve("echo", listen=["tcp:0:interface=127.0.0.1", f"unix:{tmp_path}/s"])
+    client = bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    assert (transport.getPeer().host, transport.getPeer().port) == client.getsockname()
+    assert (transport.getHost().host, transport.getHost().port) == client.getpeername()
+    assert str(transport.peer) in repr(transport)
+    client.close()
+    bench.loop.until(lambda: not service.connections)
+    bench.connect(service, 1)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    assert transport.getHost().name == f"{tmp_path}/s".encode()
+    assert transport.getPeer().name is None
+
+
+def test_a_fault_in_what_is_done_each_second_is_not_the_end_of_timeouts(bench: Bench, monkeypatch) -> None:
+    service = bench.serve("echo", timeouts={"idle": "10s"})
+    client = bench.connect(service)
+    bench.loop.until(lambda: service.connections)
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "tick", lambda now: 1 / 0)
+        bench.loop.advance(1)
+    bench.loop.advance(11)
+    bench.loop.advance(1)
+    assert bench.read_all(client) == b""
