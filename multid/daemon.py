@@ -53,9 +53,12 @@ class CannotStart(SystemExit):
         self.message = message
         complain(f"multid: {message}", os.environ)
 
-    def __str__(self) -> str:
-        """Return what twistd tells the terminal when it has daemonized."""
-        return self.message
+
+class DaemonizeError(Exception):
+    """The same once twistd has forked: it says so on the terminal it came from, which it leaves with 1.
+
+    There it waits for an Exception; a SystemExit it would not see, and wait for ever.
+    """
 
 
 @dataclass
@@ -93,6 +96,7 @@ class Daemon(MultiService):
         sockets: SocketStore,
         manager: ServiceManager,
         logbook: Logbook,
+        foreground: bool = True,
     ) -> None:
         MultiService.__init__(self)
         self.reactor = reactor
@@ -101,6 +105,7 @@ class Daemon(MultiService):
         self.read = read
         self.manager = manager
         self.logbook = logbook
+        self.foreground = foreground
         self.runtime = Runtime(reactor, sockets, Descriptors(), loaded.file.state_dir)
         self.waiting: dict[str, Waiting] = {}
         self.draining: list[NetworkService] = []
@@ -130,8 +135,14 @@ class Daemon(MultiService):
                     self.runtime.sockets.bind(address, name)
                 except BindError as error:
                     if config.required:
-                        raise CannotStart(f"{name}: {error}") from None
+                        raise self._cannot_start(f"{name}: {error}") from None
         MultiService.privilegedStartService(self)
+
+    def _cannot_start(self, problem: str) -> BaseException:
+        if self.foreground:
+            return CannotStart(problem)
+        self.log.critical("{problem}", problem=problem)
+        return DaemonizeError(problem)
 
     def startService(self) -> None:
         """IService API: begin; services come up as what they need has been opened."""

@@ -61,6 +61,7 @@ def makeService(options: Options, reactor: Any = None) -> Daemon:
         sockets=SocketStore(inherited(os.environ), manager),
         manager=manager,
         logbook=_logbook(options),
+        foreground=options.parent is None or options.parent["nodaemon"],
     )
     daemon.front = Admin(daemon)
     return daemon

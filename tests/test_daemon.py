@@ -155,6 +155,17 @@ def test_twistd_daemonizes_and_ends_by_its_pidfile(tmp_path) -> None:
         log.until(lambda: not (tmp_path / "twistd.pid").exists())
 
 
+def test_a_required_service_that_cannot_bind_ends_what_has_daemonized(tmp_path, taken) -> None:
+    address = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+    (tmp_path / "multid.yaml").write_text(f"services: {{echo: {{listen: '{address}', required: true}}}}\n")
+    command = [BIN / "twistd", "multid"]
+    said = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=30)
+    assert said.returncode == 1
+    assert f"echo: cannot listen on {address}" in said.stderr
+    assert f"echo: cannot listen on {address}: in use by" in (tmp_path / "twistd.log").read_text()
+    assert not (tmp_path / "twistd.pid").exists()
+
+
 def test_twistd_lists_multid(tmp_path) -> None:
     said = subprocess.run([BIN / "twistd", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert re.search(r"multid\s+Line logger, time, echo", said.stdout)
