@@ -145,12 +145,12 @@ class Relay(StreamProtocol):
         self._connecting.addErrback(lambda failure: failure.trap(CancelledError))
 
     async def _connect(self) -> None:
+        reactor, timeout = self.service.runtime.reactor, self.config.connect_timeout
         for route in self._routes:
             far = Far() if route.context is None else FarThroughTls(route.context)
-            place = endpoint(self.service.runtime.reactor, route.target, self.config.connect_timeout)
             try:
-                await place.connect(_Factory(far))
-                await far.reached
+                await endpoint(reactor, route.target, timeout).connect(_Factory(far))
+                await far.reached.addTimeout(timeout, reactor)
             except Exception as error:  # whatever is wrong with one target, another may be right
                 if self.transport.disconnected:
                     return
@@ -165,6 +165,9 @@ class Relay(StreamProtocol):
         self.finish()
 
     def _join(self, far: Far) -> None:
+        if self.transport.is_closing:
+            far.transport.abortConnection()
+            return
         self._far, far.near = far, self
         greeting = self._greeting(self.transport)
         if greeting:

@@ -290,6 +290,29 @@ def test_tls_to_the_target_is_verified(bench: Bench, authority, tmp_path) -> Non
     assert service.counters.errors == 1
 
 
+def test_a_target_that_does_not_speak_tls_is_given_up_in_time(bench: Bench, authority, target) -> None:
+    to = text(target.getsockname(), "ssl")
+    service = bench.serve("forward", to=to, trust=str(authority.file), connect_timeout="5s")
+    client = bench.connect(service)
+    far = accept(bench, target)
+    assert bench.read(far, 1) == b"\x16"
+    bench.loop.advance(5)
+    assert bench.read_all(client) == b""
+    assert service.counters.errors == 1
+
+
+def test_a_service_that_stops_while_the_target_is_sought_wants_none(bench: Bench, target) -> None:
+    service = bench.serve("forward", to=text(target.getsockname()))
+    client = bench.connect(service)
+    bench.loop.until(lambda: service.connections)
+    stopping = service.stopService()
+    assert bench.read_all(client) == b""
+    with pytest.raises(ConnectionResetError):
+        bench.read_all(accept(bench, target))
+    client.close()
+    bench.loop.result(stopping)
+
+
 def test_tls_from_the_client(bench: Bench, authority, target) -> None:
     certificate = authority.issue("127.0.0.1")
     service = bench.serve(
