@@ -442,7 +442,7 @@ class Daemon(MultiService):
         """Stop a daemon that has begun to start, with 71; twistd, which would end with 0, cleans up first."""
         self.log.critical("{message}", message=message)
         atexit.register(_leave, os.EX_OSERR)
-        self.reactor.stop()
+        self.reactor.callWhenRunning(self.reactor.stop)
 
 
 async def _prepared(service: NetworkService, config: ServiceConfig, loaded: Loaded, *, strict: bool) -> Change:

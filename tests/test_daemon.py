@@ -166,6 +166,14 @@ def test_a_required_service_that_cannot_bind_ends_what_has_daemonized(tmp_path, 
     assert not (tmp_path / "twistd.pid").exists()
 
 
+def test_a_state_dir_that_cannot_be_made_stops_the_daemon(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with Multid(tmp_path, {"state_dir": "file/var", "services": {"echo": {"listen": LOOPBACK}}}) as multid:
+        assert multid.finished(within=20) == 71
+        assert "state_dir file/var: Not a directory" in multid.log
+        assert "Traceback" not in multid.log
+
+
 def test_twistd_lists_multid(tmp_path) -> None:
     said = subprocess.run([BIN / "twistd", "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert re.search(r"multid\s+Line logger, time, echo", said.stdout)
