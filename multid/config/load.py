@@ -64,7 +64,7 @@ class _Reading:
         self._services(main)
         for pattern, place in _patterns(main):
             self._include(pattern, place)
-        self._clashes()
+        self._clashes(file)
         if self.problems or file is None:
             raise ConfigErrors(self._sorted())
         file = file.model_copy(update={"services": self.services})
@@ -161,9 +161,11 @@ class _Reading:
             self.problems += explain(error, model, document, base)
             return None
 
-    def _clashes(self) -> None:
-        """Two services cannot listen on one address."""
+    def _clashes(self, file: File | None) -> None:
+        """Two services cannot listen on one address, nor one where the status page is."""
         taken: dict[object, str] = {}
+        if file is not None and file.admin.http is not None and not file.admin.http.port_is_chosen:
+            taken[file.admin.http.key] = "admin.http"
         for name, service in self.services.items():
             for index, address in enumerate(service.listen if service.enabled else ()):
                 if address.port_is_chosen:
@@ -171,9 +173,9 @@ class _Reading:
                 if address.key in taken:
                     place = self.defined[name].place(("services", name, "listen", index))
                     other = taken[address.key]
-                    by = "is here twice" if other == name else f"is taken by services.{other}"
+                    by = "is here twice" if other == f"services.{name}" else f"is taken by {other}"
                     self.problems.append(Problem(place, f"services.{name}.listen: {address} {by}"))
-                taken.setdefault(address.key, name)
+                taken.setdefault(address.key, f"services.{name}")
 
     def _sorted(self) -> Iterator[Problem]:
         order = {str(path): index for index, path in enumerate(self.documents)}
