@@ -52,6 +52,9 @@ class Manager:
             os.close(descriptor)
 
 
+ADMIN = "multid/unix/var/admin.sock"
+
+
 @pytest.fixture
 def manager(tmp_path):
     manager = Manager(tmp_path)
@@ -101,7 +104,7 @@ def test_a_reload_is_told_whichever_way_it_ends(tmp_path, manager) -> None:
             manager.wait_for("READY=1")
         manager.wait_for("STATUS=discard up")
         manager.drain()
-        assert list(manager.kept) == ["multid/tcp/127.0.0.1/discard"]
+        assert list(manager.kept) == [ADMIN, "multid/tcp/127.0.0.1/discard"]
 
 
 def test_killed_or_stopped_the_next_process_answers_on_the_same_sockets(tmp_path, manager) -> None:
@@ -141,7 +144,7 @@ def test_what_the_file_names_no_more_is_given_up_at_the_next_start(tmp_path, man
     manager.told.clear()
     with Managed(tmp_path, {"services": {"time": {"listen": LOOPBACK}}}, manager):
         manager.wait_for("READY=1")
-        assert list(manager.kept) == ["multid/tcp/127.0.0.1/time"]
+        assert list(manager.kept) == [ADMIN, "multid/tcp/127.0.0.1/time"]
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
 

@@ -79,6 +79,7 @@ def limited(tmp_path_factory) -> Iterator[Multid]:
         multid.stop()
 
 
+@pytest.mark.campaign
 def test_who_keeps_to_the_rate_is_always_answered(limited: Multid) -> None:
     """A thousand requests would take the better part of a minute; tests/net/test_guard.py asks them all."""
     assert call(limited.process.pid, "answers", PEER, (HOST, 37), 100, 0.051, "padded to be large enough") == 100

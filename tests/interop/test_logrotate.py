@@ -17,6 +17,7 @@ WAYS = {
 }
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("way", WAYS)
 def test_every_line_is_in_exactly_one_file(tmp_path, way):
     logs = tmp_path / "logs"

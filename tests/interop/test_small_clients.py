@@ -52,12 +52,14 @@ def test_busybox_gets_the_time(multid: Multid) -> None:
     assert re.search(r"\d\d:\d\d:\d\d", run(multid.process.pid, need("busybox"), "rdate", "-p", HOST).stdout)
 
 
+@pytest.mark.campaign
 def test_nmap_names_each_service(multid: Multid) -> None:
     said = run(multid.process.pid, need("nmap"), "-n", "-Pn", "-sV", "-p", "7,13,19,37", HOST, within=120).stdout
     for port, name in ((7, "echo"), (13, "daytime"), (19, "chargen"), (37, "time")):
         assert re.search(rf"^{port}/tcp +open +{name}( |$)", said, re.MULTILINE), said
 
 
+@pytest.mark.campaign
 def test_nmap_reads_the_clocks(multid: Multid) -> None:
     scripts = "ntp-info,rfc868-time,daytime"
     command = ["-n", "-Pn", "-sU", "-p", "13,37,123", "--script", scripts, HOST]
