@@ -27,7 +27,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -244,7 +244,7 @@ class Forwarder:
     # The connection
 
     def _call(self) -> None:
-        factory = Factory.forProtocol(lambda: _Link(self))
+        factory = Factory.forProtocol(lambda: (_TlsLink if self._options.tls else _PlainLink)(self))
         factory.noisy = False
         self._calling = self._endpoint.connect(factory)
         self._calling.addErrback(self._not_reached).addBoth(self._called)
@@ -264,9 +264,18 @@ class Forwarder:
             self._away_since = None
         link.send()
 
+    def hurry(self, link: _Link, tries: int = round(FAREWELL / HURRY)) -> None:
+        """Look closely at a connection that the peer ends, until all has arrived there; then end it."""
+        link.look()
+        if link.may_end or not tries:
+            link.leave(aborting=not link.may_end)
+        else:
+            self._later("leave", HURRY, lambda: self.hurry(link, tries - 1))
+
     def unlinked(self, failure: Failure) -> None:
         """The connection has ended."""
         self._link = None
+        self._cancel("leave")
         if self._closed:
             self._cancel("farewell")
             self._farewell()
@@ -312,7 +321,7 @@ class Forwarder:
             timer.cancel()
 
 
-@implementer(IPushProducer, IHandshakeListener)
+@implementer(IPushProducer)
 class _Link(Protocol):
     """One connection to the peer; nothing that the peer says matters."""
 
@@ -320,6 +329,7 @@ class _Link(Protocol):
         self._forwarder = forwarder
         self._written = self._arrived = 0
         self._paused = True
+        self._is_leaving = False
         self._beneath: Any = None
         self._socket: Any = None
 
@@ -330,11 +340,9 @@ class _Link(Protocol):
         self._socket = self._beneath.getHandle().dup()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNANSWERED * 1000))
-        if self._beneath is self.transport:
-            self.handshakeCompleted()
 
-    def handshakeCompleted(self) -> None:
-        """IHandshakeListener API: only now does all that is written go to the socket at once."""
+    def begin(self) -> None:
+        """Send: from now on all that is written goes to the socket at once."""
         self._paused = False
         self._transport.registerProducer(self, True)
         self._forwarder.linked(self)
@@ -350,6 +358,11 @@ class _Link(Protocol):
             self._transport.write(data)
             if self._written - self._arrived > LOOK_AT:
                 self.look()
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the peer leaves and has all that was written."""
+        return self._is_leaving and self._arrived == self._written
 
     def look(self) -> None:
         """Tell what has arrived by now: what was written less what waits here and in the kernel."""
@@ -390,10 +403,40 @@ class _Link(Protocol):
 
     def resumeProducing(self) -> None:
         """IPushProducer API."""
-        self._paused = False
+        self._paused = self._is_leaving
         self.look()
         self.send()
 
     def stopProducing(self) -> None:
         """IPushProducer API."""
         self._paused = True
+
+
+# Two classes, because Twisted's endpoints pass on only one of the two interfaces.
+
+
+@implementer(IHalfCloseableProtocol)
+class _PlainLink(_Link):
+    """One that the peer may end from its side while it still reads what is on its way."""
+
+    def connectionMade(self) -> None:
+        """IProtocol API."""
+        super().connectionMade()
+        self.begin()
+
+    def readConnectionLost(self) -> None:
+        """IHalfCloseableProtocol API: the peer leaves; what is on its way it still reads, and then we end it."""
+        self._paused = self._is_leaving = True
+        self._forwarder.hurry(self)
+
+    def writeConnectionLost(self) -> None:
+        """IHalfCloseableProtocol API."""
+
+
+@implementer(IHandshakeListener)
+class _TlsLink(_Link):
+    """One that begins when TLS is there."""
+
+    def handshakeCompleted(self) -> None:
+        """IHandshakeListener API."""
+        self.begin()

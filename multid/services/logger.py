@@ -47,6 +47,8 @@ LEAST_READ = 16 * 1024
 
 _CHEAP_TURN, _PARSED_TURN = 4 << 20, 256 << 10
 """Octets read of all connections together in one turn: what can be done with them while nobody has to wait for long."""
+PARTING = 0.5
+"""Seconds that a peer has to end its stream when we leave."""
 LEGIBLE = 1000.0
 """Lines a second that are shown to whoever follows the service, so that looking on does not slow the logger."""
 _LOOK_AGAIN = 1.0
@@ -143,10 +145,16 @@ class LineCollector(LineReceiver, StreamProtocol):
         self.service.ended(self.ledger, self._source)
 
     def drain(self) -> None:
-        """Take what has arrived, which then ends as if the peer had ended it."""
-        connection = getattr(self.transport, "transport", self.transport)  # below TLS
-        with suppress(OSError):
-            connection.getHandle().shutdown(socket.SHUT_RD)
+        """Tell the peer that we leave, and take what it had sent by then; a sender that knows how loses nothing."""
+        self._shut(socket.SHUT_WR)
+        self.service.runtime.reactor.callLater(PARTING, self._shut, socket.SHUT_RD)
+
+    def _shut(self, how: int) -> None:
+        """End one direction of the socket below; what has arrived is still read, and then the end of the stream."""
+        connection = getattr(self.transport, "transport", self.transport)  # below TLS, which has no halves
+        if connection is self.transport or how == socket.SHUT_RD:
+            with suppress(OSError):
+                connection.getHandle().shutdown(how)
 
     def hold(self, reason: str) -> None:
         """Read no further until every reason not to is released."""

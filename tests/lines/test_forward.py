@@ -175,6 +175,38 @@ def test_what_the_peer_had_not_acknowledged_is_sent_again_from_the_beginning_of_
     assert 100 * lost <= 8 << 20  # no more than what the peer's kernel had acknowledged and its program had not read
 
 
+@pytest.mark.parametrize("framing", ["lf", "octet-counted"])
+def test_a_peer_that_says_that_it_leaves_gets_everything_exactly_once(rig, framing):
+    """It ends its half, reads to the end, and comes back."""
+    one = rig(framing=framing)
+    one.until(lambda: one.collector.connection)
+    sent = [b"%0999d" % number for number in range(20_000)]
+    for at in range(0, len(sent), 500):
+        one.write(*sent[at : at + 500])
+        if at == 5000:
+            one.collector.connection.shutdown(socket.SHUT_WR)
+        one.loop.turn()
+        if at % 2000 == 0:
+            one.collector.take()
+    one.until(lambda: not one.output.status()["waiting_octets"])
+    one.collector.take()
+    splitters = [make_splitter(framing) for _ in one.collector.received]
+    found = [
+        line
+        for splitter, data in zip(splitters, one.collector.received, strict=True)
+        for some in [*splitter.feed(bytes(data)), *splitter.end()]
+        for line in some
+    ]
+    assert len(one.collector.received) == 2
+    print(
+        len(found),
+        [len(x) for x in one.collector.received],
+        [i for i in range(min(len(found), len(sent))) if found[i] != sent[i]][:3],
+        len(found[1130]),
+    )
+    assert found == sent
+
+
 def test_a_full_backlog_makes_peers_wait_until_there_is_room(rig, monkeypatch, logged):
     monkeypatch.setattr(forward, "MEMORY", 1000)
     one = rig()

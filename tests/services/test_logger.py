@@ -197,17 +197,23 @@ def test_datagrams_beyond_the_rate_are_dropped_and_counted(bench, tmp_path, logg
     assert [event["dropped"] for event in logged if "dropped" in event and "host" in event] == [2]
 
 
-def test_what_has_arrived_is_taken_when_the_service_stops(bench, tmp_path):
+@pytest.mark.parametrize("polite", [True, False])
+def test_when_the_service_stops_peers_are_told_and_what_they_had_sent_is_taken(bench, tmp_path, polite):
     path = tmp_path / "lines.log"
     service = bench.serve("logger", **file(path, format="raw"))
     client = bench.connect(service)
     client.send(b"one\n")
     bench.loop.until(path.read_bytes)
-    client.send(b"two\n" * 100_000)
-    bench.loop.result(service.stopService())
-    data = path.read_bytes()
-    assert len(data) > 8
-    assert data.startswith(b"one\ntwo\n")
+    sent = 4 + client.send(b"two\n" * 100_000) // 4 * 4
+    stopping = service.stopService()
+    assert bench.read_all(client) == b""
+    if polite:
+        client.close()
+    else:
+        bench.loop.until(lambda: path.stat().st_size >= sent)
+        bench.loop.advance(0.5)
+    bench.loop.result(stopping)
+    assert path.read_bytes()[:sent] == (b"one\n" + b"two\n" * 100_000)[:sent]
     assert service.accounts.total().balanced
 
 
