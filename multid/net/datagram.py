@@ -84,7 +84,7 @@ class DatagramListener(FileDescriptor):
             except BlockingIOError:
                 return
             except OSError:
-                counters.dropped["receive"] += 1
+                self.service.guard.count("receive")
                 return
             counters.datagrams += 1
             counters.received_bytes += len(data)
@@ -130,6 +130,6 @@ class DatagramListener(FileDescriptor):
             else:
                 self.socket.sendto(reply, name)
         except OSError:
-            self.service.counters.dropped["send"] += 1
+            self.service.guard.count("send")
         else:
             self.service.counters.sent_bytes += len(reply)

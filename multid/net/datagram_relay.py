@@ -84,13 +84,13 @@ class Session(FileDescriptor):
             except BlockingIOError:
                 return
             except OSError:
-                self.service.counters.dropped["target"] += 1
+                self.service.guard.count("target")
                 return
             self._answer(data)
 
     def connectionLost(self, reason: Any) -> None:
         """IReadWriteDescriptor API: the target's host has refused what was sent."""
-        self.service.counters.dropped["target"] += 1
+        self.service.guard.count("target")
         self.close()
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Session(FileDescriptor):
         try:
             self._socket.send(data)
         except OSError:
-            self.service.counters.dropped["target"] += 1
+            self.service.guard.count("target")
 
     def _answer(self, data: bytes) -> None:
         self.last_used = self.service.runtime.reactor.seconds()

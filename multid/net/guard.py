@@ -19,6 +19,7 @@ is counted by reason; `report` returns what there is to log, at most once in `RE
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import random
@@ -36,7 +37,6 @@ RATE = "rate"
 TOTAL = "total-rate"
 REPEATED = "repeated"
 SIZE = "size"
-REASONS = (ACCESS, PORT, LOW_PORT, SOURCE, DESTINATION, RATE, TOTAL, REPEATED, SIZE)
 
 LOOPING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 2049, 5353, 11211})
 
@@ -95,12 +95,10 @@ class Guard:
         lowest_port: int = 0,
         leak: float = 0.25,
         random: Callable[[], float] = random,
-        refused: dict[str, int] | None = None,
+        refused: Counter[str] | None = None,
     ) -> None:
         """Build a guard; `client_ports` are looping ports from which this service's clients do ask (NTP's 123)."""
-        self.refused = refused if refused is not None else {}
-        for reason in REASONS:
-            self.refused.setdefault(reason, 0)
+        self.refused: Counter[str] = refused if refused is not None else Counter()
         self._access = access if access is not None else Access()
         self._answers = answers
         self._own_ports = own_ports if answers else ()
@@ -113,7 +111,7 @@ class Guard:
         self._peers: dict[str, _Peer] = {}
         self._muted: list[str] = []
         self._mutes = 0
-        self._reported = dict(self.refused)
+        self._news: Counter[str] = Counter()
         self._next_report = now
 
     def refuses(self, host: str, port: int, request: bytes, now: float) -> str | None:
@@ -155,17 +153,17 @@ class Guard:
         return self._random() < TELL and self._total.take(now)
 
     def count(self, reason: str) -> str:
-        """Count a refusal and return its reason."""
+        """Count a datagram that is not answered, for a reason of ours or the caller's, and return the reason."""
         self.refused[reason] += 1
+        self._news[reason] += 1
         return reason
 
     def report(self, now: float) -> Report | None:
         """Return what was refused since the last report, None if that was nothing or the last report is recent."""
-        if now < self._next_report or self.refused == self._reported:
+        if now < self._next_report or not self._news:
             return None
-        news = {reason: count - self._reported.get(reason, 0) for reason, count in self.refused.items()}
-        report = Report({reason: count for reason, count in news.items() if count}, tuple(self._muted), self._mutes)
-        self._reported = dict(self.refused)
+        report = Report(dict(self._news), tuple(self._muted), self._mutes)
+        self._news.clear()
         self._next_report = now + REPORT_EVERY
         self._muted.clear()
         self._mutes = 0

@@ -136,7 +136,7 @@ class ForwardService(NetworkService):
             self.admission.leave(question.peer)
             reason = "descriptors"
         if reason is not None:
-            self.counters.dropped[reason] += 1
+            self.guard.count(reason)
             return None
         session = self.sessions[question.peer] = Session(self, self._chosen()[0].target, question)
         session.open()

@@ -127,7 +127,7 @@ class NtpService(NetworkService):
         request = parse_request(question.data, question.peer.port)
         state = self.clock(now)
         if request is None or state is None:
-            self.counters.dropped["no-request" if request is None else "unsynchronised"] += 1
+            self.guard.count("no-request" if request is None else "unsynchronised")
             return None
         receive = self._stamp(min(question.arrival or now, now))
         transmit = self._stamp(max(now, time.time_ns()))
