@@ -5,8 +5,9 @@ No reply goes to
 - a source port where another service answers by itself: the well-known ones (`LOOPING_PORTS`), and every UDP port
   this daemon serves (`own_ports`, which the caller keeps up to date); nor to one below `lowest_port`, if that is set;
 - a source that is not one host: multicast, broadcast, 0/8, 240/4, unspecified;
-- a peer beyond its rate (IPv4 by address, IPv6 by /64), except by the chance `leak`; `tells` says who of the others may
-  be told so, in protocols that have a word for it;
+- a peer beyond its rate (IPv4 by address, IPv6 by /64), except by the chance `leak`, so that whoever forges its address
+  leaves it a quarter of its answers and more; `tells` says who of the others may be told so, in protocols that have a
+  word for it;
 - anybody beyond `total_rate`;
 - a peer that repeats itself like a loop: the same octets from the same port, `REPEATS` times beyond its rate, or
   `RUN` times without `RUN_GAP` seconds between two. It is muted for one second, for each further time twice as long
@@ -40,6 +41,7 @@ SIZE = "size"
 
 LOOPING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 2049, 5353, 11211})
 
+LEAK = 0.3
 TELL = 0.125
 REPEATS = 8
 RUN = 1024
@@ -93,7 +95,7 @@ class Guard:
         own_ports: Collection[int] = (),
         client_ports: Collection[int] = (),
         lowest_port: int = 0,
-        leak: float = 0.25,
+        leak: float = LEAK,
         random: Callable[[], float] = random,
         refused: Counter[str] | None = None,
     ) -> None:

@@ -55,7 +55,7 @@ def echo_rate(host: str, port: int, seconds: float) -> int:
 def client(source: str, destination: tuple[str, int]) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((source, 0))
-    sock.connect(tuple(destination))
+    sock.connect(socket.getaddrinfo(*destination, type=socket.SOCK_DGRAM)[0][4])
     return sock
 
 

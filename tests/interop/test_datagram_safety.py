@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from multid.net.guard import LOOPING_PORTS
-from tests.namespace import apart, call
+from tests.namespace import apart, call, run
 from tests.process import Multid
 
 HOST, PEER, OTHER = "192.0.2.7", "192.0.2.8", "192.0.2.9"
@@ -67,6 +67,17 @@ def test_an_answer_comes_from_the_address_that_was_asked(multid: Multid, source:
     """A connected socket takes it from no other."""
     lengths = [0, 1, 512, 1472, 2049, 8193, 65507 - 20 * (":" in source)]
     assert call(multid.process.pid, "octets_of_echo", source, (destination, 7), lengths) == lengths
+
+
+def test_a_link_local_address_is_answered_from_on_its_own_interface(multid: Multid) -> None:
+    for command in (
+        "link add cable type veth peer name end",
+        "link set cable up",
+        "link set end up",
+        "address add fe80::7/64 dev cable nodad",
+    ):
+        run(multid.process.pid, "ip", *command.split())
+    assert call(multid.process.pid, "octets_of_echo", "::", ("fe80::7%cable", 7), [0, 1472]) == [0, 1472]
 
 
 @pytest.fixture(scope="module")
