@@ -227,6 +227,8 @@ class ServiceConfig(Model):
     @field_validator("listen")
     @classmethod
     def _possible_transports(cls, value: tuple[Address, ...]) -> tuple[Address, ...]:
+        if not value:
+            raise ValueError("needs at least one address")
         for address in value:
             if address.is_datagram and not cls.datagrams:
                 raise ValueError(f"this service takes connections only, and {address} is for datagrams")

@@ -77,6 +77,10 @@ def test_a_good_file_becomes_values(read):
     assert (loaded.path, loaded.sources) == (Path("a.yaml"), (Path("a.yaml"),))
 
 
+def test_a_service_listens_somewhere(mistakes):
+    assert mistakes(stanza("", "[]")) == ["3:5: services.plain.listen: needs at least one address"]
+
+
 def test_values_are_frozen_and_equal_when_the_file_says_the_same(read):
     first, second = read(stanza("size: 1KiB")), read(stanza("size: 1024"))
     assert first.file == second.file
