@@ -254,5 +254,6 @@ def machine_name() -> str:
     """Return the machine's full name if it is fit for a greeting, else localhost; DNS is asked at most once."""
     name = socket.gethostname()
     if "." not in name:
-        name = socket.getfqdn(name)
+        full = socket.getfqdn(name)
+        name = name if full.startswith("localhost") else full  # its address in /etc/hosts is often that of the loopback
     return name if re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name) else "localhost"

@@ -146,6 +146,8 @@ def test_passwords_stand_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.example.org", "not asked for", "a.example.org"),
         ("a", "a.example.org", "a.example.org"),
         ("a", "a", "a"),
+        ("a", "localhost", "a"),
+        ("a", "localhost.localdomain", "a"),
         ("my host (1)", "my host (1)", "localhost"),
     ],
 )
