@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import os
+import signal
 import socket
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -29,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.campaign:
         config.option.markexpr = "campaign"
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell ignores it for what it starts in the background, and so would every program that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
