@@ -25,17 +25,18 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from multid.config.target import Target
 from multid.lines.backlog import Backlog, MemoryBacklog, Spool
 from multid.lines.frames import ForwardFormat, StreamFraming, encode
-from multid.lines.nexthop import NextHop
 from multid.lines.output import Pressure
 from multid.lines.record import Batch
 from multid.lines.waiting import OnFull
@@ -44,6 +45,8 @@ MEMORY = 4 * 1024 * 1024
 """Octets kept in memory where there is no spool."""
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds between calls of a peer that is away."""
+CONNECTING = 10.0
+"""Seconds that a call may take."""
 TICK = 0.25
 """Seconds between looks at what has arrived."""
 HURRY = 0.02
@@ -58,15 +61,15 @@ FAREWELL = 5.0
 
 @dataclass(frozen=True)
 class ForwardOptions:
-    """What an operator says of a next hop; `tls` makes its half of TLS, for `ssl:`."""
+    """What an operator says of a next hop; `tls` is our half of TLS, an IOpenSSLClientConnectionCreator, to `ssl:`."""
 
-    hop: NextHop
+    hop: Target
     framing: StreamFraming = "octet-counted"
     format: ForwardFormat = "rfc5424"
     spool: Path | None = None
     spool_limit: int = 1 << 30
     on_full: OnFull = "pause"
-    tls: Callable[[], Any] | None = None
+    tls: Any = None
 
 
 class Forwarder:
@@ -94,10 +97,9 @@ class Forwarder:
     # Output API
 
     def open(self) -> None:
-        """Find the spool's folder and what TLS needs; OSError where that cannot be."""
+        """Find the spool's folder; OSError where that cannot be."""
         options, hop = self._options, self._options.hop
-        endpoint: Any = HostnameEndpoint(self._reactor, hop.host, hop.port, timeout=10)
-        self._endpoint = wrapClientTLS(options.tls(), endpoint) if options.tls else endpoint
+        self._endpoint = HostnameEndpoint(self._reactor, hop.host, hop.port, timeout=CONNECTING)
         if options.spool is not None:
             options.spool.mkdir(mode=0o750, parents=True, exist_ok=True)
             if not os.access(options.spool, os.W_OK | os.X_OK):
@@ -244,10 +246,18 @@ class Forwarder:
     # The connection
 
     def _call(self) -> None:
+        self._calling = self._endpoint.connect(self._factory())
+        self._calling.addErrback(self._not_reached).addBoth(self._called)
+
+    def _factory(self) -> Any:
         factory = Factory.forProtocol(lambda: (_TlsLink if self._options.tls else _PlainLink)(self))
         factory.noisy = False
-        self._calling = self._endpoint.connect(factory)
-        self._calling.addErrback(self._not_reached).addBoth(self._called)
+        if self._options.tls is None:
+            return factory
+        secure = TLSMemoryBIOFactory(self._options.tls, True, factory, clock=self._reactor)
+        secure.protocol = TLSMemoryBIOProtocol  # its usual one keeps small writes for a turn, and from our account
+        secure.noisy = False
+        return secure
 
     def _called(self, _result: Any) -> None:
         self._calling = None

@@ -1,22 +1,21 @@
 """The `output` of a logger in the file: a file, a next hop, or the journal."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from multid.config.model import Duration, Model, Size
+from multid.config.target import Target, TargetText
 from multid.lines.format import Format
 from multid.lines.forward import ForwardOptions
 from multid.lines.frames import ForwardFormat, StreamFraming
 from multid.lines.logfiles import FileOptions
-from multid.lines.nexthop import NextHop, parse_next_hop
 from multid.lines.path import PathTemplate
 from multid.lines.rotation import Rotation, zstd_module
 from multid.lines.waiting import OnFull
-
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def _octal(value: Any) -> Any:
@@ -35,15 +34,6 @@ Mode = Annotated[
 ]
 """Permissions of a file, written `"0640"`."""
 
-
-def _next_hop(value: Any) -> Any:
-    return parse_next_hop(value) if isinstance(value, str) else value
-
-
-NextHopAddress = Annotated[
-    NextHop, BeforeValidator(_next_hop), PlainSerializer(str, when_used="json"), WithJsonSchema({"type": "string"})
-]
-"""Where to forward, written `tcp:HOST:PORT`."""
 
 _ON_FULL = "what peers do while no more can be taken: wait, or lose lines (counted)"
 
@@ -106,19 +96,6 @@ class ForwardTls(Model):
     )
     name: str | None = Field(default=None, description="name in the next hop's certificate; by default its host")
 
-    def context(self, hop: NextHop) -> Any:
-        """Return our half of TLS; OSError or ValueError where a file cannot be used."""
-        from twisted.internet import ssl  # noqa: PLC0415  # half a second that only forwarding over TLS needs
-
-        trust = None
-        if self.ca is not None:
-            found = [_BEGIN + part for part in self.ca.read_bytes().split(_BEGIN)[1:]]
-            trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(part) for part in found])
-        certificate = None
-        if self.certificate is not None:
-            certificate = ssl.PrivateCertificate.loadPEM(self.certificate.read_bytes())
-        return ssl.optionsForClientTLS(self.name or hop.host, trust, certificate)
-
 
 class SpoolFolder(Model):
     """A folder on disk for what the next hop has not taken."""
@@ -130,7 +107,7 @@ class SpoolFolder(Model):
 class ForwardOutput(Model):
     """Another collector."""
 
-    forward: NextHopAddress = Field(description="tcp:HOST:PORT, ssl:HOST:PORT or udp:HOST:PORT")
+    forward: TargetText = Field(description="tcp:HOST:PORT, ssl:HOST:PORT or udp:HOST:PORT")
     framing: StreamFraming = Field(default="octet-counted", description="how a message ends: octet-counted or lf")
     format: ForwardFormat = Field(default="rfc5424", description="what is sent: rfc5424, or raw, the line as received")
     spool: SpoolFolder | None = Field(default=None, description="where lines wait for it; by default 4 MiB of memory")
@@ -138,22 +115,29 @@ class ForwardOutput(Model):
     on_full: OnFull = Field(default="pause", description=_ON_FULL)
 
     @model_validator(mode="after")
-    def _udp_waits_for_nobody(self) -> "ForwardOutput":
+    def _has_a_use(self) -> "ForwardOutput":
+        if self.forward.transport == "unix":
+            raise ValueError("lines are forwarded to tcp:HOST:PORT, ssl:HOST:PORT or udp:HOST:PORT")
         if self.spool is not None and self.forward.transport == "udp":
             raise ValueError("UDP does not tell what has arrived, so it has no use for a spool")
         return self
 
-    def options(self) -> ForwardOptions:
-        """Return what the output is made with."""
-        hop = self.forward
+    @property
+    def named(self) -> Target:
+        """The next hop by the name that its certificate has."""
+        return replace(self.forward, host=self.tls.name or self.forward.host)
+
+    def options(self, tls: Any = None) -> ForwardOptions:
+        """Return what the output is made with; `tls` is our half of it."""
+        spool = self.spool or SpoolFolder(dir=Path())
         return ForwardOptions(
-            hop,
+            self.forward,
             self.framing,
             self.format,
-            self.spool.dir if self.spool else None,
-            self.spool.max if self.spool else 0,
+            spool.dir if self.spool else None,
+            spool.max,
             self.on_full,
-            (lambda: self.tls.context(hop)) if hop.transport == "ssl" else None,
+            tls,
         )
 
 

@@ -6,6 +6,8 @@ import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import crypto
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -34,14 +36,28 @@ def endpoint(reactor: Any, target: Target, timeout: float) -> Any:
     return kind(reactor, target.host, target.port, timeout=timeout)
 
 
-def client_context(target: Target, authorities: Path | None) -> Any:
+def client_context(target: Target, authorities: Path | None, certificate: Path | None = None) -> Any:
     """Return the context of an ssl: target, which must prove to be the host we mean; None of another.
 
-    Trusted are the authorities of a PEM file, or the system's; ValueError says what is wrong with the file.
+    Trusted are the authorities of a PEM file, or the system's. Our own certificate and its key are shown where one is
+    given. ValueError says what is wrong with a file.
     """
     if target.transport != "ssl":
         return None
-    return optionsForClientTLS(target.host, trustRoot=_trusted(authorities))
+    shown = _shown(certificate) if certificate is not None else {}
+    return optionsForClientTLS(target.host, trustRoot=_trusted(authorities), extraCertificateOptions=shown)
+
+
+def _shown(certificate: Path) -> dict[str, object]:
+    try:
+        text = certificate.read_bytes()
+        first, *chain = x509.load_pem_x509_certificates(text)
+        key = serialization.load_pem_private_key(text, None)
+    except OSError as error:
+        raise ValueError(f"{certificate} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise ValueError(f"{certificate} does not hold a certificate and its key") from None
+    return {"certificate": first, "extraCertChain": chain, "privateKey": key}
 
 
 def _trusted(authorities: Path | None) -> Any:

@@ -33,6 +33,7 @@ from multid.lines.receiver import LineReceiver
 from multid.lines.record import Batch, Received, Source
 from multid.lines.splitter import Framing, Lines, Oversize, Splitter, Unterminated, make_splitter
 from multid.lines.writer import FileWriter
+from multid.net.outgoing import client_context
 from multid.net.peer import Peer
 from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
@@ -151,10 +152,10 @@ class LineCollector(LineReceiver, StreamProtocol):
 
     def _shut(self, how: int) -> None:
         """End one direction of the socket below; what has arrived is still read, and then the end of the stream."""
-        connection = getattr(self.transport, "transport", self.transport)  # below TLS, which has no halves
-        if connection is self.transport or how == socket.SHUT_RD:
+        beneath = getattr(self.transport, "transport", self.transport)
+        if beneath is self.transport or how == socket.SHUT_RD:  # TLS has no halves
             with suppress(OSError):
-                connection.getHandle().shutdown(how)
+                beneath.socket.shutdown(how)
 
     def hold(self, reason: str) -> None:
         """Read no further until every reason not to is released."""
@@ -200,11 +201,14 @@ class LoggerService(NetworkService):
         """Open the outputs that are new; those that stay what they are are kept."""
         for output in self._outputs.values():
             output.go_on()  # what is cut must be whole before another takes up the same file
-        outputs = {each: self._outputs.get(each) or self._output(each) for each in config.output}
-        added = [output for each, output in outputs.items() if each not in self._outputs]
+        outputs: dict[OutputConfig, Output] = {}
+        added: list[Output] = []
         try:
-            for output in added:
-                output.open()
+            for each in config.output:
+                outputs[each] = self._outputs.get(each) or self._output(each)
+                if each not in self._outputs:
+                    added.append(outputs[each])
+                    outputs[each].open()
         except (OSError, ValueError) as error:
             self._close(added)
             raise ServiceError(f"output: {error}") from error
@@ -390,7 +394,8 @@ class LoggerService(NetworkService):
             return Journal(self.name, output.journal, output.on_full, reactor, self._press)
         if output.forward.transport == "udp":
             return DatagramForwarder(self.name, output.options(), reactor, in_thread)
-        return Forwarder(self.name, output.options(), reactor, self._press)
+        tls = client_context(output.named, output.tls.ca, output.tls.certificate)
+        return Forwarder(self.name, output.options(tls), reactor, self._press)
 
     def _press(self, waits: bool) -> None:
         was_waiting = self.is_waiting

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThreadPool
 
+from multid.config.target import parse_target
 from multid.lines import backlog as backlogs
 from multid.lines import forward, syslog
 from multid.lines.backlog import MemoryBacklog, Spool
@@ -17,7 +18,6 @@ from multid.lines.datagrams import DatagramForwarder
 from multid.lines.forward import Forwarder, ForwardOptions
 from multid.lines.frames import encode, whole
 from multid.lines.ledger import Ledger
-from multid.lines.nexthop import NextHop, parse_next_hop
 from multid.lines.record import Batch, Source
 from multid.lines.splitter import make_splitter, pack
 
@@ -75,7 +75,7 @@ class Rig:
         self.begin()
 
     def begin(self) -> None:
-        hop = NextHop("tcp", "127.0.0.1", self.collector.port)
+        hop = parse_target(f"tcp:127.0.0.1:{self.collector.port}")
         self.output = Forwarder("log", ForwardOptions(hop, **self.options), self.loop, self.pressure.append)
         self.output.open()
         self.output.start()
@@ -274,7 +274,7 @@ class Unreachable:
 
 def test_calls_are_repeated_after_longer_and_longer(logged):
     clock = Clock()
-    output = Forwarder("log", ForwardOptions(NextHop("tcp", "a", 1)), clock, lambda waits: None)
+    output = Forwarder("log", ForwardOptions(parse_target("tcp:a:1")), clock, lambda waits: None)
     output._endpoint = Unreachable(clock)
     output.start()
     clock.pump([0.5] * 500)
@@ -286,7 +286,7 @@ def test_datagrams_are_one_line_each(loop):
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("127.0.0.1", 0))
     receiver.setblocking(False)
-    hop = NextHop("udp", "localhost", receiver.getsockname()[1])
+    hop = parse_target(f"udp:localhost:{receiver.getsockname()[1]}")
     in_thread = lambda work: deferToThreadPool(loop, loop.getThreadPool(), work)  # noqa: E731
     output = DatagramForwarder("log", ForwardOptions(hop), loop, in_thread)
     output.open()
@@ -307,7 +307,7 @@ def test_datagrams_are_one_line_each(loop):
 
 def test_a_name_that_is_not_known_is_said_once(loop, logged):
     in_thread = lambda work: deferToThreadPool(loop, loop.getThreadPool(), work)  # noqa: E731
-    output = DatagramForwarder("log", ForwardOptions(NextHop("udp", "nowhere.invalid", 514)), loop, in_thread)
+    output = DatagramForwarder("log", ForwardOptions(parse_target("udp:nowhere.invalid:514")), loop, in_thread)
     output.start()
     loop.until(lambda: output.status()["problem"])
     loop.now += 61
@@ -315,24 +315,6 @@ def test_a_name_that_is_not_known_is_said_once(loop, logged):
     loop.until(lambda: output._resolving is None)
     assert len([event for event in logged if "why" in event]) == 1
     loop.result(output.close())
-
-
-@pytest.mark.parametrize(
-    ("text", "host"),
-    [("tcp:log.example:514", "log.example"), ("ssl:[2001:db8::1]:6514", "2001:db8::1"), (r"udp:\:\:1:514", "::1")],
-)
-def test_next_hops(text, host):
-    hop = parse_next_hop(text)
-    assert hop.host == host
-    assert parse_next_hop(str(hop)) == hop
-
-
-@pytest.mark.parametrize(
-    "text", ["", "log.example:514", "tcp:log.example", "tcp:log.example:0", "tcp:a:65536", "sctp:a:1"]
-)
-def test_what_is_no_next_hop(text):
-    with pytest.raises(ValueError, match="a next hop is"):
-        parse_next_hop(text)
 
 
 def test_frames():

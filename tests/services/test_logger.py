@@ -12,6 +12,7 @@ import pytest
 
 from multid.lines.escape import unescape
 from multid.service import ServiceError
+from tests.certificates import Authority
 from tests.lines.test_writer import largest_file
 
 STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z ")
@@ -424,7 +425,8 @@ def test_lines_go_to_every_output(bench, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ({"forward": "tcp:nowhere"}, "next hop"),
+        ({"forward": "tcp:nowhere"}, "a target is"),
+        ({"forward": "unix:/dev/log"}, "are forwarded to"),
         ({"forward": "udp:a:1", "spool": {"dir": "x"}}, "no use for a spool"),
         ({"forward": "tcp:a:1", "framing": "nul"}, "octet-counted"),
         ({"file": "a", "rotate": {"every": "fortnight"}}, "hour"),
@@ -434,3 +436,56 @@ def test_lines_go_to_every_output(bench, tmp_path, monkeypatch):
 def test_mistakes_in_an_output_are_told(bench, output, message):
     with pytest.raises(ValueError, match=message):
         bench.serve("logger", output=[output])
+
+
+def secure(authority, name: str = "localhost") -> dict:
+    return {"listen": "ssl:0:interface=127.0.0.1", "tls": {"certificate": str(authority.issue(name))}}
+
+
+@pytest.mark.parametrize("proof", ["ours", "none"])
+def test_lines_are_forwarded_over_tls(bench, tmp_path, proof):
+    """Both ends prove who they are; without a certificate of ours the collector takes nothing."""
+    authority = Authority(tmp_path)
+    stanza = secure(authority)
+    stanza["tls"]["client_ca"] = str(authority.file)
+    path = tmp_path / "lines.log"
+    collector = bench.serve("logger", **stanza, **file(path, format="raw"))
+    tls = {"ca": str(authority.file), "name": "localhost"}
+    if proof == "ours":
+        tls["certificate"] = str(authority.issue("edge.example"))
+    hop = f"ssl:127.0.0.1:{bench.address(collector)[1]}"
+    output = [{"forward": hop, "format": "raw", "framing": "lf", "tls": tls}]
+    edge = bench.serve("logger", listen="tcp:0:interface=127.0.0.2", output=output)
+    send(bench, edge, b"line\n" * 50_000)
+    if proof == "ours":
+        bench.loop.until(lambda: path.stat().st_size == 250_000)
+        bench.loop.advance(0.5)
+        bench.loop.until(lambda: edge.accounts.total().written_lines == 50_000 or bench.loop.advance(0.1))
+    else:
+        bench.loop.until(lambda: edge.status()["details"]["outputs"][0]["problem"])
+        assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(("ca", "name"), [("other", "localhost"), ("right", "elsewhere.example")])
+def test_a_next_hop_that_cannot_prove_who_it_is_gets_nothing(bench, tmp_path, ca, name):
+    authority = Authority(tmp_path)
+    other = Authority(tmp_path, "Another Authority")
+    path = tmp_path / "lines.log"
+    collector = bench.serve("logger", **secure(authority), **file(path))
+    tls = {"ca": str((authority if ca == "right" else other).file), "name": name}
+    output = [{"forward": f"ssl:127.0.0.1:{bench.address(collector)[1]}", "tls": tls}]
+    edge = bench.serve("logger", listen="tcp:0:interface=127.0.0.2", output=output)
+    send(bench, edge, b"line\n")
+    bench.loop.until(lambda: edge.status()["details"]["outputs"][0]["problem"])
+    assert path.read_bytes() == b""
+    assert edge.accounts.total().pending_lines == 1
+
+
+def test_certificates_that_cannot_be_read_are_told_before_anything_runs(bench, tmp_path):
+    for tls in ({"ca": str(tmp_path / "none.pem")}, {"certificate": str(tmp_path / "none.pem")}):
+        with pytest.raises(ServiceError, match=r"none\.pem"):
+            bench.serve("logger", output=[{"forward": "ssl:localhost:6514", "tls": tls}])
+    (tmp_path / "empty.pem").write_text("nothing")
+    for tls in ({"ca": str(tmp_path / "empty.pem")}, {"certificate": str(tmp_path / "empty.pem")}):
+        with pytest.raises(ServiceError, match=r"empty\.pem"):
+            bench.serve("logger", output=[{"forward": "ssl:localhost:6514", "tls": tls}])
