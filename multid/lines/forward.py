@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import socket
 import struct
 import termios
@@ -277,8 +278,8 @@ class Forwarder:
     def hurry(self, link: _Link, tries: int = round(FAREWELL / HURRY)) -> None:
         """Look closely at a connection that the peer ends, until all has arrived there; then end it."""
         link.look()
-        if link.may_end or not tries:
-            link.leave(aborting=not link.may_end)
+        if link.has_all or link.is_reset or not tries:
+            link.leave(aborting=not link.has_all)
         else:
             self._later("leave", HURRY, lambda: self.hurry(link, tries - 1))
 
@@ -370,9 +371,16 @@ class _Link(Protocol):
                 self.look()
 
     @property
-    def may_end(self) -> bool:
-        """Whether the peer leaves and has all that was written."""
-        return self._is_leaving and self._arrived == self._written
+    def has_all(self) -> bool:
+        """Whether all that was written has arrived."""
+        return self._arrived == self._written
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether the peer is gone altogether; nobody tells us while we neither read nor write."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
     def look(self) -> None:
         """Tell what has arrived by now: what was written less what waits here and in the kernel."""

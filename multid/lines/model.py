@@ -9,12 +9,13 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, fi
 
 from multid.config.model import Duration, Model, Size
 from multid.config.target import Target, TargetText
+from multid.lines import zstd
 from multid.lines.format import Format
 from multid.lines.forward import ForwardOptions
 from multid.lines.frames import ForwardFormat, StreamFraming
 from multid.lines.logfiles import FileOptions
 from multid.lines.path import PathTemplate
-from multid.lines.rotation import Rotation, zstd_module
+from multid.lines.rotation import Rotation
 from multid.lines.waiting import OnFull
 
 
@@ -55,7 +56,7 @@ class Rotate(Model):
     def _available(cls, value: str) -> str:
         if value == "zstd":
             try:
-                zstd_module()
+                zstd.library()
             except ImportError as error:
                 raise ValueError(str(error)) from None
         return value

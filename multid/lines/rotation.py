@@ -8,7 +8,6 @@ that a crash at any moment leaves every line in at least one whole file; what it
 
 import calendar
 import gzip
-import importlib
 import os
 import re
 import shutil
@@ -16,7 +15,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
+
+from multid.lines import zstd
 
 Every = Literal["hour", "day", "week"] | float
 Compress = Literal["none", "gzip", "zstd"]
@@ -144,21 +145,4 @@ def _gzip(source: BinaryIO, target: BinaryIO) -> None:
         shutil.copyfileobj(source, compressed, _PIECE)
 
 
-def _zstd(source: BinaryIO, target: BinaryIO) -> None:
-    module = zstd_module()
-    if hasattr(module, "ZstdFile"):
-        with module.ZstdFile(target, "wb") as compressed:
-            shutil.copyfileobj(source, compressed, _PIECE)
-    else:
-        module.ZstdCompressor().copy_stream(source, target)
-
-
-def zstd_module() -> Any:
-    """Return a module that can write zstd: Python's own, or one that is installed; ImportError where there is none."""
-    for name in ("compression.zstd", "backports.zstd", "zstandard"):
-        with suppress(ImportError):
-            return importlib.import_module(name)
-    raise ImportError("zstd needs Python 3.14, or the package zstandard")
-
-
-_COMPRESSORS: dict[str, Callable[[BinaryIO, BinaryIO], None]] = {"gzip": _gzip, "zstd": _zstd}
+_COMPRESSORS: dict[str, Callable[[BinaryIO, BinaryIO], None]] = {"gzip": _gzip, "zstd": zstd.compress}

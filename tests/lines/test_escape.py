@@ -22,7 +22,7 @@ octets = st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.enc
 @given(data=octets, charset=st.sampled_from(CHARSETS))
 @example(data=b"C:\\x41\\\\x0a\\(split)", charset="utf-8")
 @example(data=b"\xed\xa0\x80\xf5\x80\xc0\x80\xe2\x80", charset="utf-8")
-@example(data=b"\xa1\x45\xa1\x4e", charset="big5")
+@example(data=b"a\\\xa1\xfe\xa2@\n", charset="big5")
 @example(data=b"\xc2\xa9\xff\xc2", charset="gb18030")
 def test_what_is_unescaped_is_what_was_received(data, charset):
     text = escape(data, charset)
@@ -66,6 +66,12 @@ def test_every_octet_alone_and_in_company():
 def test_text_of_another_charset_is_readable():
     assert escape("你好".encode("gb18030"), "gb18030") == "你好".encode()
     assert escape("é\n".encode("latin-1"), "latin-1") == "é\\x0a".encode()
+
+
+def test_a_second_spelling_of_a_character_is_escaped_and_other_lines_are_not():
+    """Big5 has two codes for some; only one of them would come back."""
+    good, second = "好".encode("big5"), b"\xa1\xfe"
+    assert escape_lines(good + b"\n" + second + b"\n", "big5") == "好\n\\xa1\\xfe\n".encode()
 
 
 def test_controls_of_another_charset_are_escaped_as_they_were_received():

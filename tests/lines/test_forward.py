@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import pairwise, product
 
 import pytest
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThreadPool
 
@@ -411,3 +411,64 @@ def test_a_spool_whose_disk_is_full_keeps_whole_messages(rig, tmp_path):
     one.collector.come()
     one.until_received(b"one\n" + b"x" * 20 + b"\n")
     one.until(lambda: one.pressure == [True, False])
+
+
+def test_a_spool_that_cannot_be_written_is_told_at_once(loop, tmp_path):
+    (tmp_path / "file").write_text("")
+    options = ForwardOptions(parse_target("tcp:a:1"), spool=tmp_path / "file" / "spool")
+    with pytest.raises(OSError, match="file"):
+        Forwarder("log", options, loop, lambda waits: None).open()
+
+
+def test_a_peer_that_takes_nothing_has_some_time_when_we_stop(loop, logged):
+    """What it has not taken by then is counted as lost."""
+    one = Rig(loop)
+    one.until(lambda: one.collector.connection and one.output._link)
+    one.collector.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.write(*[b"x" * 60_000] * 60)
+    closing = Deferred.fromCoroutine(one.output.close())
+    loop.turn()
+    assert not closing.called
+    loop.now += forward.FAREWELL
+    loop.until(lambda: closing.called)
+    assert dict(one.ledger.dropped_lines) == {"away": 60}
+    one.collector.go()
+
+
+def test_a_peer_that_goes_while_we_stop_is_not_waited_for(loop):
+    one = Rig(loop)
+    one.until(lambda: one.collector.connection and one.output._link)
+    one.collector.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.write(*[b"x" * 60_000] * 60)
+    closing = Deferred.fromCoroutine(one.output.close())
+    one.collector.go(reset=True)
+    loop.until(lambda: closing.called)
+
+
+def test_reopening_and_putting_away_mean_nothing_to_a_next_hop(rig, loop):
+    one = rig()
+    one.output.reopen()
+    assert one.output.rotate() == []
+    datagrams = DatagramForwarder("log", ForwardOptions(parse_target("udp:127.0.0.1:9")), loop, lambda work: Deferred())
+    datagrams.reopen()
+    datagrams.go_on()
+    assert (datagrams.rotate(), datagrams.is_idle) == ([], True)
+
+
+def test_a_name_that_means_another_address_is_followed(loop, monkeypatch):
+    receivers = {}
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.2")):
+        receivers[host] = (family, socket.socket(family, socket.SOCK_DGRAM))
+        receivers[host][1].bind((host, 0))
+    found: list[tuple] = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [found.pop()])
+    in_thread = lambda work: maybeDeferred(work)  # noqa: E731, PLW0108
+    output = DatagramForwarder("log", ForwardOptions(parse_target("udp:a:1"), format="raw"), loop, in_thread)
+    for host, (family, receiver) in receivers.items():
+        found.append((family, None, None, None, receiver.getsockname()))
+        output._timer = output._timer and output._timer.cancel()
+        output.start()
+        output.write(batch(host.encode()))
+        assert receiver.recv(100) == host.encode()
+        receiver.close()
+    loop.result(output.close())

@@ -235,6 +235,6 @@ def test_time_grows_no_faster_than_the_stream(framing, unit):
             splitter.feed(data[at : at + 16])
         return time.process_time() - begin
 
-    small = min(seconds(1 << 15) for _ in range(3))
-    large = min(seconds(1 << 17) for _ in range(3))
+    small = min(seconds(1 << 14) for _ in range(3))
+    large = min(seconds(1 << 16) for _ in range(3))
     assert large < 12 * small + 0.01

@@ -3,6 +3,7 @@
 import gzip
 import os
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from multid.lines.record import Batch, Source
 from multid.lines.rotation import Rotation
 from multid.lines.splitter import make_splitter, pack
 from multid.lines.writer import FileWriter
+from tests.programs import need
 
 
 @contextmanager
@@ -292,6 +294,62 @@ def test_compression_happens_aside_and_loses_nothing(tmp_path):
     assert [name.endswith(".gz") for name in names] == [False, True, True, True]
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o604}
     assert content(tmp_path).splitlines() == sent
+    rig.close()
+
+
+@pytest.mark.parametrize("size", [1, 1000, 3_000_000])
+def test_zstd_is_written_by_the_systems_library(tmp_path, size):
+    line = bytes(range(32, 127)) * (size // 95 + 1)
+    rig = Rig(tmp_path / "lines.log", rotation=Rotation(size=1, compress="zstd"))
+    rig.write(line[:size])
+    rig.write(b"next")
+    (away,) = tmp_path.glob("*.zst")
+    done = subprocess.run([need("zstd"), "-dc", str(away)], capture_output=True, check=True)
+    assert done.stdout == line[:size] + b"\n"
+    rig.close()
+
+
+def test_what_cannot_be_compressed_stays_as_it_is(tmp_path, logged):
+    """The disk is full: nothing half done is left, and the lines are where they were."""
+    rig = Rig(tmp_path / "lines.log", rotation=Rotation(size=100_000, compress="gzip"))
+    rig.held = True
+    rig.write(*(os.urandom(50).hex().encode() for _ in range(1000)))
+    before = content(tmp_path)
+    with largest_file(1000):
+        rig.run_threads()
+    assert not list(tmp_path.glob("*.tmp"))
+    assert content(tmp_path) == before
+    assert [event["log_level"].name for event in logged] == ["critical"]
+    rig.close()
+
+
+def test_an_empty_file_of_a_moved_log_and_a_wanted_rotation(tmp_path):
+    """Put away on demand: what is empty or cut stays, what was moved away is followed."""
+    rig = Rig(tmp_path / "lines.log")
+    assert rig.output.rotate() == []
+    rig.write(b"one")
+    (tmp_path / "lines.log").rename(tmp_path / "elsewhere")
+    rig.output.rotate()
+    rig.write(b"two")
+    assert (tmp_path / "lines.log").read_bytes() == b"two\n"
+    assert (tmp_path / "elsewhere").read_bytes() == b"one\n"
+    rig.close()
+
+
+def test_a_moved_file_whose_place_is_taken_is_written_on_until_it_is_free(tmp_path, logged):
+    path = tmp_path / "lines.log"
+    rig = Rig(path)
+    rig.write(b"one")
+    path.rename(tmp_path / "moved")
+    path.mkdir()
+    rig.clock.advance(1)
+    rig.write(b"two")
+    path.rmdir()
+    rig.clock.advance(1)
+    rig.write(b"three")
+    assert (tmp_path / "moved").read_bytes() == b"one\ntwo\n"
+    assert path.read_bytes() == b"three\n"
+    assert len(logged) == 1
     rig.close()
 
 
