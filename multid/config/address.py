@@ -6,7 +6,7 @@ r"""Where a service listens: Twisted's endpoint strings, extended by datagrams i
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from multid.config.problems import Mistake, did_you_mean
@@ -62,6 +62,13 @@ class Address:
         """What makes two addresses the same socket: a backlog or a file mode can change in place."""
         transport = "tcp" if self.transport == "ssl" else self.transport
         return transport, self.host, self.port, self.path, self.name
+
+    @property
+    def everywhere(self) -> tuple[str, str, int, str, str]:
+        """The key of the same port on every address of the host, beside which this one cannot be bound."""
+        if self.transport not in {"tcp", "udp", "ssl"}:
+            return self.key
+        return replace(self, host="::" if ":" in self.host else "0.0.0.0").key
 
 
 def parse_listen(text: str) -> Address:

@@ -8,6 +8,7 @@ order of the patterns and then of their names, and may add services, nothing els
 
 import glob
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,20 +163,23 @@ class _Reading:
             return None
 
     def _clashes(self, file: File | None) -> None:
-        """Two services cannot listen on one address, nor one where the status page is."""
-        taken: dict[object, str] = {}
+        """Two services cannot listen on one address, nor one where the status page is or beside all of a port."""
+        taken: dict[object, dict[object, str]] = defaultdict(dict)
+        """Of a port on every address: who has it, or which single ones of it."""
         if file is not None and file.admin.http is not None and not file.admin.http.port_is_chosen:
-            taken[file.admin.http.key] = "admin.http"
+            taken[file.admin.http.everywhere][file.admin.http.key] = "admin.http"
         for name, service in self.services.items():
             for index, address in enumerate(service.listen if service.enabled else ()):
                 if address.port_is_chosen:
                     continue
-                if address.key in taken:
+                beside = taken[address.everywhere]
+                clashing = beside if address.key == address.everywhere else (address.key, address.everywhere)
+                other = next((beside[key] for key in clashing if key in beside), None)
+                if other is not None:
                     place = self.defined[name].place(("services", name, "listen", index))
-                    other = taken[address.key]
                     by = "is here twice" if other == f"services.{name}" else f"is taken by {other}"
                     self.problems.append(Problem(place, f"services.{name}.listen: {address} {by}"))
-                taken.setdefault(address.key, f"services.{name}")
+                beside.setdefault(address.key, f"services.{name}")
 
     def _sorted(self) -> Iterator[Problem]:
         order = {str(path): index for index, path in enumerate(self.documents)}

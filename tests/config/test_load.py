@@ -290,3 +290,23 @@ def test_a_value_that_fits_no_branch_is_told_what_each_takes(mistakes):
 )
 def test_bounds_are_told_in_the_unit_of_the_value(mistakes, text, expected):
     assert mistakes(stanza(text)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("tcp:7", "tcp:7:interface=127.0.0.1"),
+        ("tcp:7:interface=127.0.0.1", "tcp:7"),
+        ("ssl:7", "tcp:7:interface=127.0.0.1"),
+        ("udp6:7", r"udp6:7:interface=\:\:1"),
+    ],
+)
+def test_one_address_cannot_be_had_beside_all_of_its_port(mistakes, first, second):
+    tls = "tls: {certificate: a}"
+    text = f"services:\n  plain: {{listen: '{first}', {tls}}}\n  other: {{listen: '{second}', {tls}}}\n"
+    assert mistakes(text) == [f"3:19: services.other.listen: {second} is taken by services.plain"]
+
+
+def test_other_addresses_ports_and_families_are_had_together(read):
+    addresses = "tcp:7, tcp6:7, udp:7, udp:8:interface=127.0.0.1, udp:8:interface=127.0.0.2, tcp:8:interface=127.0.0.1"
+    assert len(read(f"services: {{plain: {{listen: [{addresses}]}}}}\n").file.services["plain"].listen) == 6
