@@ -117,11 +117,6 @@ class Lane:
         """Whether it takes no mail any more."""
         return self._stopped is not None
 
-    @property
-    def is_unused(self) -> bool:
-        """Whether nothing is known of it that is worth keeping."""
-        return not (self._open or self._waiting or self.parked or self.breaker.failures)
-
     def details(self) -> dict[str, Any]:
         """Return its state as plain data."""
         return {
