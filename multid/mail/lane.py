@@ -117,6 +117,13 @@ class Lane:
         """Whether it takes no mail any more."""
         return self._stopped is not None
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody would miss it: a new one would do the same."""
+        now = self.reactor.seconds()
+        waits = self._next_start > now or self.breaker.is_open(now)
+        return not (self._open or self._waiting or self.parked or self.promised or waits)
+
     def details(self) -> dict[str, Any]:
         """Return its state as plain data."""
         return {

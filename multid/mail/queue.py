@@ -46,6 +46,9 @@ WINDOW = 200
 _FRESH_OCTETS = 8 << 20
 """Octets of new mails that wait in memory for their first try."""
 
+_FEW_LANES = 100
+"""Destinations that are remembered though nothing goes there; a route by MX has one for each domain."""
+
 _TRIES_TO_HANDLE = 3
 _SPOOL_RETRY = 5.0
 _LOOK_AGAIN = 60.0
@@ -99,6 +102,7 @@ class DeliveryQueue:
         self.counters: Counter[str] = Counter()
         self.delivered: Counter[str] = Counter()
         self.lanes: dict[tuple[Route, str], Lane] = {}
+        self._most_lanes = _FEW_LANES
         self.agenda = Agenda()
         self.aside: dict[str, MailState] = {}
         self.unrouted: dict[str, None] = {}
@@ -267,7 +271,17 @@ class DeliveryQueue:
         if self._pump_call is not None and self._pump_call.active():
             self._pump_call.cancel()
 
+    def _forget_lanes(self) -> None:
+        if len(self.lanes) < self._most_lanes:
+            return
+        for key, lane in list(self.lanes.items()):
+            if lane.is_unused:
+                lane.stop()
+                del self.lanes[key]
+        self._most_lanes = max(_FEW_LANES, 2 * len(self.lanes))
+
     def _pump(self) -> None:
+        self._forget_lanes()
         now = self._reactor.seconds()
         while len(self.active) < WINDOW and not self._troubled:
             id_ = self.agenda.pop(now)

@@ -26,6 +26,7 @@ BUSY = Reply(450, "4.2.1", "Busy")
 NO = Reply(550, "5.1.1", "No such user")
 
 HOP = Hop("hop.test", 25, "none")
+DOWN_HOP = Hop("down.test", 25, "none")
 ROUTE = Route("main", (HOP,), connections=2)
 POLICY = RetryPolicy(schedule=(60.0, 120.0), jitter=0.0, warn=1000.0, expire=10_000.0)
 HOUR = 3600.0
@@ -644,3 +645,35 @@ def test_the_window_bounds_what_is_in_memory(rig: Rig):
     while rig.net.held:
         rig.release()
     assert rig.spool.mails == {}
+
+
+def test_destinations_that_nothing_goes_to_are_forgotten_when_they_become_many(rig: Rig):
+    async def find(domain: str, route: Route) -> list[Hop]:
+        return [DOWN_HOP if domain.startswith("d") else HOP]
+
+    rig.net.down[DOWN_HOP] = BUSY
+    mx = Route("mx")
+    rig.queue = DeliveryQueue(
+        rig.loop,
+        rig.spool,
+        settings(routes=(mx,)),
+        new_id=rig.spool.new_id,
+        find_exchangers=find,
+        connect=rig.net.connect,
+        wall=lambda: rig.loop.now,
+    )
+    rig.wait(rig.queue.start())
+    late = rig.put("r@down.test")
+    for number in range(250):
+        rig.put(f"r@a{number}.test")
+        rig.pass_(1)
+    rig.pass_(60)
+    rig.put("r@last.test")
+    assert len(rig.queue.lanes) <= 150
+    assert rig.queue.lanes[mx, "down.test"].parked.keys() == {late}
+    assert list(rig.spool.mails) == [late]
+    rig.net.down.clear()
+    rig.pass_(HOUR)
+    assert not rig.spool.mails
+    rig.wait(rig.queue.stop())
+    assert not rig.net.open
