@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.tcp import Connection
 
 from multid.net.descriptors import Descriptors
 from multid.net.sockets import SocketStore
@@ -63,7 +64,9 @@ class Loop(EPollReactor):
     def close(self) -> None:
         for call in self.getDelayedCalls():
             call.cancel()
-        self.removeAll()
+        for selectable in self.removeAll():
+            if isinstance(selectable, Connection):
+                selectable.socket.close()
         self.threadpool and self.getThreadPool().stop()
         self._poller.close()
         for end in (self.waker.i, self.waker.o):
