@@ -11,9 +11,9 @@ from bench.row import Row
 from bench.rows import echo, idle, logger, smtp_in, smtp_through, start, udp_echo
 from bench.runner import measure
 
-ROWS: dict[str, Row] = {
-    module.ROW.name: module.ROW for module in (logger, echo, udp_echo, smtp_in, smtp_through, idle, start)
-}
+LOGGER = (logger.ROW, logger.TEN, logger.JSON, logger.PARSED)
+OTHERS = (module.ROW for module in (echo, udp_echo, smtp_in, smtp_through, idle, start))
+ROWS: dict[str, Row] = {row.name: row for row in (*LOGGER, *OTHERS)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

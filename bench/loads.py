@@ -62,9 +62,10 @@ def accepts(*ports: int) -> bool:
     return True
 
 
-def lines(port: int, count: int, size: int) -> tuple[float, float]:
+def lines(port: int, count: int, size: int, connections: int = 1) -> tuple[float, float]:
     """Sends numbered lines; the monotonic second of the first octet, and the load's busy share."""
-    done = run([str(compiled("load/lines")), "127.0.0.1", str(port), str(count), str(size)])
+    numbers = map(str, (port, count, size, connections))
+    done = run([str(compiled("load/lines")), "127.0.0.1", *numbers])
     return json.loads(done.printed)["begun"], done.busy
 
 

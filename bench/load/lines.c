@@ -1,6 +1,6 @@
-/* Sends COUNT numbered lines of SIZE octets (line end included) over one TCP connection, as fast as they are taken.
+/* Sends COUNT numbered lines of SIZE octets (line end included) over TCP connections, in turn, as fast as they are taken.
 
-   lines HOST PORT COUNT SIZE
+   lines HOST PORT COUNT SIZE [CONNECTIONS]
 
    A line is a valid RFC 3164 message, `<13>Nov 20 11:22:33 bench load: 0000000042 xxx…`, so that no server has to repair it. Prints one
    JSON object: the monotonic second of the first octet and the seconds until the last was handed to the kernel. */
@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINES_A_WRITE = 1600, DIGITS = 10 };
+enum { LINES_A_WRITE = 1600, DIGITS = 10, MOST_CONNECTIONS = 1000 };
 static const char head[] = "<13>Nov 20 11:22:33 bench load: ";
 
 static double now(void) {
@@ -28,8 +28,9 @@ static void number(char *at, unsigned long n) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5) {
-        fprintf(stderr, "usage: lines HOST PORT COUNT SIZE\n");
+    int connections = argc == 6 ? atoi(argv[5]) : 1, fds[MOST_CONNECTIONS];
+    if (argc < 5 || argc > 6 || connections < 1 || connections > MOST_CONNECTIONS) {
+        fprintf(stderr, "usage: lines HOST PORT COUNT SIZE [CONNECTIONS]\n");
         return 2;
     }
     unsigned long count = strtoul(argv[3], NULL, 10), size = strtoul(argv[4], NULL, 10), sent = 0;
@@ -39,10 +40,12 @@ int main(int argc, char **argv) {
     }
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
     inet_pton(AF_INET, argv[1], &to.sin_addr);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to)) {
-        perror("connect");
-        return 1;
+    for (int i = 0; i < connections; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        if (fds[i] < 0 || connect(fds[i], (struct sockaddr *)&to, sizeof to)) {
+            perror("connect");
+            return 1;
+        }
     }
     char *block = malloc(LINES_A_WRITE * size);
     for (unsigned long i = 0; i < LINES_A_WRITE; i++) {
@@ -53,12 +56,12 @@ int main(int argc, char **argv) {
         line[size - 1] = '\n';
     }
     double begun = now();
-    while (sent < count) {
+    for (int turn = 0; sent < count; turn = (turn + 1) % connections) {
         unsigned long lines = count - sent < LINES_A_WRITE ? count - sent : LINES_A_WRITE, left = lines * size;
         for (unsigned long i = 0; i < lines; i++)
             number(block + i * size + sizeof head - 1, sent + i);
         for (char *at = block; left;) {
-            ssize_t n = write(fd, at, left);
+            ssize_t n = write(fds[turn], at, left);
             if (n < 0) {
                 perror("write");
                 return 1;
@@ -69,6 +72,7 @@ int main(int argc, char **argv) {
         sent += lines;
     }
     printf("{\"begun\": %.6f, \"seconds\": %.6f}\n", begun, now() - begun);
-    close(fd);
+    for (int i = 0; i < connections; i++)
+        close(fds[i]);
     return 0;
 }

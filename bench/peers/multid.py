@@ -52,6 +52,20 @@ def logger(place: Place) -> Command:
     )
 
 
+def logger_json(place: Place) -> Command:
+    return _logger_json(place, "none")
+
+
+def logger_parsed(place: Place) -> Command:
+    return _logger_json(place, "syslog")
+
+
+def _logger_json(place: Place, parse: str) -> Command:
+    output = "[{{file: '{folder}/lines.log', format: json}}]"
+    stanza = f"  logger: {{{{listen: 'tcp:{{port}}:interface=127.0.0.1', parse: {parse}, output: {output}}}}}\n"
+    return configured(place, stanza)
+
+
 def smtp_in(place: Place) -> Command:
     return configured(place, SMTP + "    mode: hold\n")
 

@@ -18,10 +18,30 @@ log {{ source(lines); destination(file); flags(flow-control); }};
 """
 
 
+TEXT = "$ISODATE $SOURCEIP $MESSAGE"
+JSON = "$(format-json time=$ISODATE peer=$SOURCEIP text=$MESSAGE)"
+PARSED = (
+    "$(format-json time=$R_ISODATE peer=$SOURCEIP text=$RAWMSG facility=$FACILITY severity=$LEVEL"
+    " timestamp=$S_ISODATE host=$HOST app=$PROGRAM message=$MESSAGE)"
+)
+
+
 def logger(place: Place) -> Command:
+    return _syslog_ng(place, CONFIGURATION)
+
+
+def logger_json(place: Place) -> Command:
+    return _syslog_ng(place, CONFIGURATION.replace(TEXT, JSON))
+
+
+def logger_parsed(place: Place) -> Command:
+    return _syslog_ng(place, CONFIGURATION.replace(TEXT, PARSED).replace("flags(no-parse)", "flags(store-raw-message)"))
+
+
+def _syslog_ng(place: Place, configuration: str) -> Command:
     root = debian("syslog-ng-core")
     file = place.folder / "syslog-ng.conf"
-    file.write_text(CONFIGURATION.format(folder=place.folder, port=place.port))
+    file.write_text(configuration.format(folder=place.folder, port=place.port))
     modules = next(root.glob("usr/lib/syslog-ng/3.*"))
     shutil.copytree(root / "usr/share/syslog-ng", place.folder / "share")
     names = {"persist-file": "persist", "pidfile": "pid", "control": "control"}

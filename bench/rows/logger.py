@@ -1,6 +1,7 @@
-"""Lines from one TCP connection to a text file: the clock runs from the first octet sent to the last in the file."""
+"""Lines from TCP connections to a file: the clock runs from the first octet sent to the last in the file."""
 
 import time
+from functools import partial
 
 from bench import loads
 from bench.peers import floor, multid, python, rsyslog, syslog_ng
@@ -16,10 +17,10 @@ def ready(server: Server) -> bool:
     return loads.accepts(server.port)
 
 
-def measure(server: Server) -> Sample:
+def measure(server: Server, connections: int = 1) -> Sample:
     """All lines are of one length: the file is complete when as long as that many of the first; then it is counted."""
     path = server.place.folder / "lines.log"
-    begun, busy = loads.lines(server.port, LINES, SIZE)
+    begun, busy = loads.lines(server.port, LINES, SIZE, connections)
     with path.open("rb") as file:
         first = len(_first_line(file.readline))
         deadline = time.monotonic() + PATIENCE
@@ -57,6 +58,33 @@ ROW = Row(
         "stock LineReceiver": python.twisted_logger,
         "multid": multid.logger,
     },
+    ready=ready,
+    measure=measure,
+)
+
+TEN = Row(
+    name="logger-10",
+    work=f"10 connections, {LINES:,} lines of {SIZE} octets, TCP to a text file",
+    figures=ROW.figures,
+    contenders=ROW.contenders,
+    ready=ready,
+    measure=partial(measure, connections=10),
+)
+
+JSON = Row(
+    name="logger-json",
+    work=f"1 connection, {LINES:,} lines of {SIZE} octets, TCP to a file of JSON: time, peer, text",
+    figures=(Figure("rate", "lines/s", targets=(Target(2.5, "rsyslog"),)),),
+    contenders={"rsyslog": rsyslog.logger_json, "syslog-ng": syslog_ng.logger_json, "multid": multid.logger_json},
+    ready=ready,
+    measure=measure,
+)
+
+PARSED = Row(
+    name="logger-parsed",
+    work=f"1 connection, {LINES:,} lines of {SIZE} octets, parsed (RFC 3164), TCP to a file of JSON: all fields",
+    figures=(Figure("rate", "lines/s", targets=(Target(2.5, "rsyslog"),)),),
+    contenders={"rsyslog": rsyslog.logger_parsed, "syslog-ng": syslog_ng.logger_parsed, "multid": multid.logger_parsed},
     ready=ready,
     measure=measure,
 )

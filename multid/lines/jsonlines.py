@@ -11,23 +11,25 @@ import re
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
+from multid.lines import bulk, syslog
 from multid.lines.escape import BEYOND_ASCII, CONTROLS, escape
 from multid.lines.record import Received, Record, stamp
 from multid.lines.scan import absence
 
 _ALLOWED = bytes(octet for octet in range(256) if octet not in CONTROLS and octet not in b'"\\') + b"\n"
 _are_plain = absence(CONTROLS.replace(b"\n", b"") + b'"\\')
-_SHORT = {8: b"\\b", 9: b"\\t", 12: b"\\f", 13: b"\\r", 34: b'\\"'}
+_SHORT = {8: b"\\b", 9: b"\\t", 12: b"\\f", 13: b"\\r"}
 _UNSAFE = re.compile("\x7f|" + BEYOND_ASCII.pattern)
 _BLANKS = re.compile("[\t\r]")
 
 
 def render(batch: Received) -> bytes:
     """Return an object for each line, each followed by LF."""
-    plain = _all_at_once(batch)
-    if plain is not None:
-        return plain
     begin = _members(batch.time, batch.source.service, batch.source.peer)[:-1]
+    return _all_at_once(batch, begin.encode()) or _one_by_one(batch, begin)
+
+
+def _one_by_one(batch: Received, begin: str) -> bytes:
     text = "".join([_render_one(record, begin) for record in batch.records])
     if not text.isascii() or "\x7f" in text:
         text = _UNSAFE.sub(_unicode_escape, text)
@@ -56,26 +58,38 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def _all_at_once(batch: Received) -> bytes | None:
-    """Render lines that need no looking at one by one: plain UTF-8, not parsed, not marked."""
-    lines, source = batch.lines, batch.source
-    if source.parse is not None or lines.mark or lines.separate is not None or source.charset != "utf-8":
+def _all_at_once(batch: Received, begin: bytes) -> bytes | None:
+    """Render lines that need no looking at one by one."""
+    if batch.source.parse not in {None, syslog.parse}:
         return None
-    block = lines.block
-    if not block.isascii():
+    block = _plain_text(batch)
+    if block is None:
+        return None
+    found = b"" if _are_plain(block) else set(block.translate(None, _ALLOWED))
+    block = block.replace(b"\\", b"\\\\") if 0x5C in found else block
+    block = block.replace(b'"', b'\\"') if 0x22 in found else block
+    controls = set(found) - {0x5C, 0x22}
+    if batch.source.parse is not None:
+        return None if controls else bulk.render(begin + b',"text":', block, int(batch.time // 86400))
+    for octet in controls:
+        block = block.replace(bytes((octet,)), _SHORT.get(octet, b"\\u%04x" % octet))
+    begin += b',"text":"'
+    body = block.replace(b"\n", b'"}\n' + begin)
+    return b"".join((begin, memoryview(body)[: -len(begin)]))
+
+
+def _plain_text(batch: Received) -> bytes | None:
+    """Return the lines of a batch as a block of UTF-8 in which at most ASCII must be escaped, if they are that."""
+    lines = batch.lines
+    if lines.mark or lines.separate is not None or batch.source.charset != "utf-8":
+        return None
+    if not lines.block.isascii():
         try:
-            if BEYOND_ASCII.search(block.decode()):
+            if BEYOND_ASCII.search(lines.block.decode()):
                 return None
         except UnicodeDecodeError:
             return None
-    if not _are_plain(block):
-        found = block.translate(None, _ALLOWED)
-        block = block.replace(b"\\", b"\\\\")
-        for octet in set(found) - {0x5C}:
-            block = block.replace(bytes((octet,)), _SHORT.get(octet, b"\\u%04x" % octet))
-    begin = _members(batch.time, batch.source.service, batch.source.peer)[:-1].encode() + b',"text":"'
-    body = block.replace(b"\n", b'"}\n' + begin)
-    return b"".join((begin, memoryview(body)[: -len(begin)]))
+    return lines.block
 
 
 def _members(when: float, service: str, peer: str) -> str:

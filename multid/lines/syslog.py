@@ -24,7 +24,7 @@ SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "deb
 DEFAULT_PRI = 13
 _DEFAULT = b"<%d>" % DEFAULT_PRI
 
-_PRIS = {b"<%d>" % pri: (pri, FACILITIES[pri >> 3], SEVERITIES[pri & 7]) for pri in range(192)}
+PRIS = {b"<%d>" % pri: (pri, FACILITIES[pri >> 3], SEVERITIES[pri & 7]) for pri in range(192)}
 _LONGEST_PRI = len(b"<191>")
 _VERSION = re.compile(rb"[1-9]\d{0,2} ")
 _STAMP = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d))"
@@ -55,7 +55,7 @@ _BSD_TAG = re.compile(rb"([^\s:\[\]%]{1,48})(?:\[([^\]\s]{0,128})\])?:(?: |$)")
 def parse(line: bytes, now: float | None = None) -> dict[str, Any]:
     """Return what is found in a line; `now` is in seconds since 1970."""
     at = _pri_end(line)
-    pri, facility, severity = _PRIS[line[:at]] if at else _PRIS[_DEFAULT]
+    pri, facility, severity = PRIS[line[:at]] if at else PRIS[_DEFAULT]
     fields: dict[str, Any] = {"pri": pri, "facility": facility, "severity": severity}
     if at and _VERSION.match(line, at):
         _parse_5424(line, at, fields)
@@ -67,7 +67,7 @@ def parse(line: bytes, now: float | None = None) -> dict[str, Any]:
 def _pri_end(line: bytes) -> int:
     """Return where a valid `<PRI>` ends, 0 where there is none."""
     end = line.find(b">", 0, _LONGEST_PRI) + 1
-    return end if line[:end] in _PRIS else 0
+    return end if line[:end] in PRIS else 0
 
 
 def _parse_5424(line: bytes, at: int, fields: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ def _list(value: Any) -> list[Any]:
 def _parse_3164(line: bytes, at: int, fields: dict[str, Any], today: int) -> None:
     stamp = _BSD_STAMP.match(line, at)
     if stamp:
-        when = _nearest(stamp[0], today)
+        when = nearest(stamp[0], today)
     else:
         stamp = _ISO_STAMP.match(line, at)
         when = _with_zone(stamp[1].decode()) if stamp else None
@@ -197,7 +197,7 @@ def _with_zone(stamp: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _nearest(text: bytes, today: int) -> str | None:
+def nearest(text: bytes, today: int) -> str | None:
     """Return a time without a year and a zone as RFC 3339; lines of one second share it."""
     stamp = _BSD_STAMP.match(text)
     if stamp is None:

@@ -41,12 +41,12 @@ from multid.net.throttle import Throttle
 from multid.net.tokens import TokenBucket
 from multid.service import Change, Measure, ServiceError, ServiceKind
 
-READ_SIZE = 256 * 1024
+READ_SIZE = 512 * 1024
 """Octets read at a time from one connection: each chunk costs the same few calls, however long it is."""
 LEAST_READ = 16 * 1024
 """The same, where many connections share a turn."""
 
-_CHEAP_TURN, _PARSED_TURN = 4 << 20, 256 << 10
+_CHEAP_TURN, _PARSED_TURN = 4 << 20, 512 << 10
 """Octets read of all connections together in one turn: what can be done with them while nobody has to wait for long."""
 PARTING = 0.5
 """Seconds that a peer has to end its stream when we leave."""
