@@ -126,6 +126,29 @@ class Bench:
         """Read to the end of the stream."""
         return self.read(client, 1 << 40)
 
+    def exchange(self, client: socket.socket, sent: bytes) -> bytes:
+        """Send it all, then the end of the stream, reading all the while; return what came up to the peer's end."""
+        received, offset = bytearray(), 0
+
+        def done() -> bool:
+            nonlocal offset
+            if offset < len(sent):
+                try:
+                    offset += client.send(sent[offset : offset + 65536])
+                except BlockingIOError:
+                    pass
+                if offset == len(sent):
+                    client.shutdown(socket.SHUT_WR)
+            try:
+                chunk = client.recv(65536)
+            except BlockingIOError:
+                return False
+            received.extend(chunk)
+            return not chunk
+
+        self.loop.until(done, within=30)
+        return bytes(received)
+
     def receive(self, client: socket.socket) -> bytes:
         """Receive one datagram."""
         received: list[bytes] = []

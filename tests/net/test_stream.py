@@ -17,27 +17,7 @@ def test_echo_returns_all_after_half_close(bench: Bench) -> None:
     service = bench.serve("echo")
     client = bench.connect(service)
     sent = random.Random(1).randbytes(4 << 20)
-    received = bytearray()
-    offset = 0
-
-    def done() -> bool:
-        nonlocal offset
-        if offset < len(sent):
-            try:
-                offset += client.send(sent[offset : offset + 65536])
-            except BlockingIOError:
-                pass
-            if offset == len(sent):
-                client.shutdown(socket.SHUT_WR)
-        try:
-            chunk = client.recv(65536)
-        except BlockingIOError:
-            return False
-        received.extend(chunk)
-        return not chunk
-
-    bench.loop.until(done, within=30)
-    assert bytes(received) == sent
+    assert bench.exchange(client, sent) == sent
     bench.loop.until(lambda: service.counters.connections == 0)
     assert service.counters.received_bytes == service.counters.sent_bytes == len(sent)
     assert service.counters.connections_total == 1

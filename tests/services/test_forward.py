@@ -61,26 +61,7 @@ def test_echo_through_a_forwarder_is_whole_after_half_close(bench: Bench) -> Non
     service = bench.serve("forward", to=text(bench.address(echo)))
     client = bench.connect(service)
     sent = random.Random(1).randbytes(3 << 20)
-    received, offset = bytearray(), 0
-
-    def done() -> bool:
-        nonlocal offset
-        if offset < len(sent):
-            try:
-                offset += client.send(sent[offset : offset + 65536])
-            except BlockingIOError:
-                pass
-            if offset == len(sent):
-                client.shutdown(socket.SHUT_WR)
-        try:
-            chunk = client.recv(65536)
-        except BlockingIOError:
-            return False
-        received.extend(chunk)
-        return not chunk
-
-    bench.loop.until(done, within=30)
-    assert bytes(received) == sent
+    assert bench.exchange(client, sent) == sent
     client.close()
     bench.loop.until(lambda: not service.connections and not echo.connections)
     assert bench.runtime.descriptors.taken == 0
