@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import count, cycle
 
 _NUMBER = re.compile(rb"^X-Number: (\d+)\r\n", re.MULTILINE)
 
@@ -125,7 +125,7 @@ class _Arrivals(asyncio.Protocol):
 
 
 class Senders:
-    """Threads that each send one mail after the other until `stop`; sizes and recipients are drawn by lot.
+    """Threads that each send one mail after the other until `stop`; sizes are drawn by lot, recipients taken in turn.
 
     With `every`, each waits so many seconds between two mails.
     """
@@ -149,7 +149,7 @@ class Senders:
         self._port = port
         self._numbers = numbers
         self._sizes = sizes
-        self._recipients = recipients
+        self._recipients = cycle(recipients)
         self._every = every
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -187,7 +187,7 @@ class Senders:
             self._expect(replies)
             self._say(sock, replies, b"EHLO sender.example")
             while not self._stopping.wait(self._every):
-                recipient = lots.choice(self._recipients).encode()
+                recipient = next(self._recipients).encode()
                 self._send(sock, replies, recipient, next(self._numbers), lots.choice(self._sizes))
             with contextlib.suppress(OSError):
                 self._say(sock, replies, b"QUIT")
