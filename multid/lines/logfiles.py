@@ -196,7 +196,8 @@ class LogFiles:
             self._tidying[path] = True
             return
         self._tidying[path] = False
-        folder = os.dup(file.folder)
+        # Opened anew: one from dup(2) shares its place in a listing with the reactor's, and names would come twice.
+        folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=file.folder)
 
         def work() -> None:
             try:

@@ -11,7 +11,6 @@ import gzip
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +27,6 @@ _MONDAY = 4 * 86400.0  # 1970 began on a Thursday
 _PIECE = 256 * 1024
 _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _UNFINISHED = ".tmp"
-_TIDYING = threading.Lock()
 _STAMP = r"-(\d{8}T\d{6})\.(\d{3})Z(\.gz|\.zst)?"
 
 
@@ -85,15 +83,10 @@ def _moment(match: re.Match[str]) -> float:
 
 
 def tidy(rotation: Rotation, name: str, folder: int, now: float) -> None:
-    """Compress what was put away, and remove what is too many, too old or too much; one caller at a time.
+    """Compress what was put away, and remove what is too many, too old or too much.
 
-    Two outputs may share a file, and neither must take from the other what it works on.
+    Nobody else may list by a descriptor that shares its place in the folder with `folder`, as one from dup(2) does.
     """
-    with _TIDYING:
-        _tidy(rotation, name, folder, now)
-
-
-def _tidy(rotation: Rotation, name: str, folder: int, now: float) -> None:
     _remove_unfinished(name, folder)
     if rotation.compress != "none":
         for away in those_put_away(name, folder):

@@ -309,6 +309,25 @@ def test_zstd_is_written_by_the_systems_library(tmp_path, size):
     rig.close()
 
 
+def test_tidying_up_lists_the_folder_in_a_place_of_its_own(tmp_path, monkeypatch):
+    """With one place for both, a rotation while files are compressed would have names come twice, or not at all."""
+    places = []
+
+    def tidied(rotation, name, folder, now):
+        (own,) = rig.output._files._files.values()
+        before = os.lseek(own.folder, 0, os.SEEK_CUR)
+        os.lseek(folder, 1, os.SEEK_SET)
+        places.append((before, os.lseek(own.folder, 0, os.SEEK_CUR)))
+
+    monkeypatch.setattr("multid.lines.logfiles.tidy", tidied)
+    rig = Rig(tmp_path / "a.log", rotation=Rotation(keep=3))
+    rig.write(b"one")
+    rig.output.rotate()
+    assert places
+    assert {after for _, after in places} == {places[0][0]}
+    rig.close()
+
+
 def test_what_cannot_be_compressed_stays_as_it_is(tmp_path, logged):
     """The disk is full: nothing half done is left, and the lines are where they were."""
     rig = Rig(tmp_path / "lines.log", rotation=Rotation(size=100_000, compress="gzip"))
