@@ -21,7 +21,7 @@ from multid.mail.reply import Reply, ReplyError, ReplyParser
 DONE = range(200, 300)
 """The codes that mean yes, but for DATA and AUTH."""
 
-_SERVICE_CLOSES = 421
+_GO_AHEAD, _SERVICE_CLOSES = 354, 421
 
 
 class BrokenError(Exception):
@@ -158,7 +158,8 @@ class Conversation(Protocol):
                 is_farewell = reply.code == _SERVICE_CLOSES
                 self.break_off(BrokenError(reply) if is_farewell else broken("The next hop answered what nobody asked"))
                 break
-            self._expected -= 1
+            if reply.code != _GO_AHEAD:  # which calls for the content: its reply may come before all of it is sent
+                self._expected -= 1
             self._replies.append(reply)
         self._wake()
 

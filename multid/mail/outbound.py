@@ -243,8 +243,9 @@ class Connection(Conversation):
         reply = await self.ask("DATA", DATA, ahead=ahead, positive=_GO_AHEAD)
         if not reply.is_positive:
             return reply
+        self._stop_if_answered()
         if mail is None or mail.content.path is None:
-            self.write(stuffed((mail and mail.content.data) or b""), 1)
+            self.write(stuffed((mail and mail.content.data) or b""), 0)
         else:
             await self._send_file(mail.blocks(self.reactor))
         reply = await self.reply(DOT, "the end of the mail")
@@ -255,7 +256,6 @@ class Connection(Conversation):
     async def _send_file(self, file: FileBlocks) -> None:
         stuffer = DotStuffer()
         async with file as blocks:
-            self.write(b"", 1)
             self.transport.registerProducer(self, True)
             try:
                 while block := await blocks.read():

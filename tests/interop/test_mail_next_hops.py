@@ -146,7 +146,7 @@ FAULTS = {
     "421 at DATA": (["-Q", "DATA"], "deferred"),
     "421 at dot": (["-Q", "."], "deferred"),
     "closes at QUIT": (["-q", "QUIT"], "delivered"),
-    "a reply in the content": (["-A", "0"], "deferred"),  # it answers nothing that was asked
+    "a reply in the content": (["-A", "0"], "failed"),  # 550, before or after the content is sent
     "other soft reply": (["-r", "RCPT", "-b", "421 4.7.0 Go away"], "deferred"),
     "other hard reply": (["-f", ".", "-B", "554 5.7.1 Spam"], "failed"),
     "no enhanced codes": (["-E"], "delivered"),

@@ -321,9 +321,14 @@ def test_a_yes_to_another_question_is_no_yes(client: Client, extensions, command
     assert server.mails == [] or command == "END"
 
 
-def test_a_yes_before_the_end_of_the_mail_is_no_yes(client: Client):
-    server = client.server(answers={"DATA": b"354 Go\r\n250 Ok\r\n"})
-    assert client.send(server, mail())[0].is_transient
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ()], ids=["ahead", "one by one"])
+@pytest.mark.parametrize(("answer", "code"), [(b"250 Ok\r\n", 451), (b"452 Full\r\n", 452), (b"554 Spam\r\n", 554)])
+def test_an_answer_before_the_content_is_no_yes(client: Client, extensions, answer, code):
+    """A server that refuses a mail unread means it, whether its reply is seen before the content goes or after."""
+    server = client.server(answers={"DATA": b"354 Go\r\n" + answer}, extensions=extensions)
+    connection = client.connect(server)
+    assert client.deliver(connection, mail())[0].code == code
+    assert not connection.is_usable
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"250 Ok\r\n", 451), (b"554 5.7.1 Spam\r\n", 554)])
