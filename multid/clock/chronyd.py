@@ -1,8 +1,9 @@
 """Asking chronyd on this host, every `EVERY` seconds; where there is none, nothing is said about it."""
 
+import socket
 from typing import Any
 
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.abstract import FileDescriptor
 
 from multid.clock.tracking import PORT, Tracking, encode_request, parse_reply
 
@@ -10,52 +11,83 @@ EVERY = 16.0
 VALID = 4 * EVERY
 """Seconds after which an answer that was not renewed is no longer believed."""
 
+_HOST = "127.0.0.1"
+_LARGEST = 1024
 
-class Chronyd(DatagramProtocol):
+
+class Chronyd(FileDescriptor):
     """Keeps chronyd's last word, as long as it can be believed."""
 
-    noisy = False
-    transport: Any
+    reactor: Any
 
     def __init__(self, reactor: Any, port: int = PORT) -> None:
-        self._reactor = reactor
-        self._port = port
+        super().__init__(reactor)
+        self._chronyd = (_HOST, port)
         self._sequence = 0
         self._tracking: Tracking | None = None
         self._heard = 0.0
         self._call: Any = None
+        self._socket: Any = None
 
     @property
     def tracking(self) -> Tracking | None:
         """Chronyd's report, None where there is none."""
-        is_valid = self._tracking is not None and self._reactor.seconds() - self._heard < VALID
+        is_valid = self._tracking is not None and self.reactor.seconds() - self._heard < VALID
         return self._tracking if is_valid else None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return self._socket is not None
 
     def start(self) -> None:
         """Begin to ask; OSError if there is no socket to be had."""
-        self._reactor.listenUDP(0, self, interface="127.0.0.1")
-
-    def stop(self) -> Any:
-        """Ask no more; a Deferred fires when the socket is closed."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        return self.transport.stopListening() if self.transport is not None else None
-
-    def startProtocol(self) -> None:
-        """AbstractDatagramProtocol API."""
+        self._socket = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.bind((_HOST, 0))
+        except OSError:
+            self.stop()
+            raise
+        self.startReading()
         self._ask()
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """AbstractDatagramProtocol API."""
-        tracking = parse_reply(datagram, self._sequence)
-        if tracking is not None and addr == ("127.0.0.1", self._port):
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self._socket is not None:
+            self.stopReading()
+            self._socket.close()
+            self._socket = None
+
+    def fileno(self) -> int:
+        """IFileDescriptor API."""
+        return -1 if self._socket is None else int(self._socket.fileno())
+
+    def logPrefix(self) -> str:
+        """ILoggingContext API."""
+        return "chronyd"
+
+    def doRead(self) -> None:
+        """IReadDescriptor API."""
+        try:
+            reply, sender = self._socket.recvfrom(_LARGEST)
+        except OSError:
+            return
+        tracking = parse_reply(reply, self._sequence)
+        if tracking is not None and sender == self._chronyd:
             self._tracking = tracking
-            self._heard = self._reactor.seconds()
+            self._heard = self.reactor.seconds()
+
+    def connectionLost(self, reason: object) -> None:
+        """IReadWriteDescriptor API: the reactor shuts down."""
+        self.stop()
 
     def _ask(self) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        self._call = self.reactor.callLater(EVERY, self._ask)
         try:
-            self.transport.write(encode_request(self._sequence), ("127.0.0.1", self._port))
+            self._socket.sendto(encode_request(self._sequence), self._chronyd)
         except OSError:
             self._tracking = None
-        self._call = self._reactor.callLater(EVERY, self._ask)

@@ -22,7 +22,7 @@ from multid.config.model import ServiceConfig
 from multid.net.datagram import Question
 from multid.net.peer import Peer
 from multid.net.service import NetworkService
-from multid.service import Change, ServiceKind
+from multid.service import Change, ServiceError, ServiceKind
 
 LOCAL_CLOCK = bytes([127, 127, 1, 1])
 LOCAL_PRIMARY = b"LOCL"
@@ -112,14 +112,17 @@ class NtpService(NetworkService):
 
     async def open(self, config: NtpConfig) -> Change:
         """NetworkService API."""
-        if self.chronyd.transport is not None:
+        if self.chronyd.is_asking:
             return Change(lambda: None, lambda: None)
-        self.chronyd.start()
+        try:
+            self.chronyd.start()
+        except OSError as error:
+            raise ServiceError(f"chronyd cannot be asked: {error.strerror}") from error
         return Change(lambda: None, self.chronyd.stop)
 
     async def close(self) -> None:
         """NetworkService API."""
-        await self.chronyd.stop()
+        self.chronyd.stop()
 
     def asked(self, question: Question) -> bytes | None:
         """NetworkService API."""

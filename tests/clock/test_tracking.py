@@ -101,7 +101,7 @@ def test_chronyd_is_asked_again_and_again_and_believed_for_a_while(loop, daemon)
     assert chronyd.tracking
     loop.advance(1)
     assert chronyd.tracking is None
-    loop.result(chronyd.stop())
+    chronyd.stop()
 
 
 def test_nobody_but_chronyd_is_believed(loop, daemon):
@@ -113,17 +113,38 @@ def test_nobody_but_chronyd_is_believed(loop, daemon):
     for _ in range(5):
         loop.turn()
     assert chronyd.tracking is None
-    loop.result(chronyd.stop())
+    chronyd.stop()
 
 
-def test_a_host_without_a_way_to_itself_has_no_chronyd(loop, daemon, monkeypatch):
+def test_what_cannot_be_asked_any_more_is_not_believed_any_more(loop, daemon, monkeypatch):
     chronyd = Chronyd(loop, daemon.getsockname()[1])
     chronyd.start()
-
-    def fail(data, address):
-        raise OSError(101, "unreachable")
-
-    monkeypatch.setattr(chronyd.transport, "write", fail)
+    _, client = asked(loop, daemon)
+    daemon.sendto(report()[:16] + struct.pack("!I", 1) + report()[20:], client)
+    loop.until(lambda: chronyd.tracking)
+    monkeypatch.setattr(chronyd, "_chronyd", ("127.0.0.1", 0))
     loop.advance(EVERY)
     assert chronyd.tracking is None
-    loop.result(chronyd.stop())
+    chronyd.stop()
+
+
+def test_an_address_that_cannot_be_had_leaves_nothing_open(loop, monkeypatch):
+    monkeypatch.setattr("multid.clock.chronyd._HOST", "192.0.2.1")
+    chronyd = Chronyd(loop)
+    with pytest.raises(OSError, match="assign requested address"):
+        chronyd.start()
+    assert not chronyd.is_asking
+    assert chronyd.fileno() == -1
+
+
+def test_asking_says_nothing_and_ends_with_its_stop_or_the_reactor(loop, daemon, logged):
+    chronyd = Chronyd(loop, daemon.getsockname()[1])
+    for end in (chronyd.stop, lambda: chronyd.connectionLost(None)):
+        chronyd.start()
+        asked(loop, daemon)
+        chronyd.doRead()
+        end()
+        assert not chronyd.is_asking
+        assert not loop.getReaders()[1:]
+        assert not loop.getDelayedCalls()
+    assert logged == []

@@ -12,6 +12,7 @@ from multid.clock.packet import ClockState
 from multid.clock.tracking import Tracking
 from multid.net.datagram import Question
 from multid.net.peer import Peer
+from multid.service import ServiceError
 from multid.services import ntp
 from multid.services.ntp import NtpConfig, clock_state, is_last_day_of_month, reference_text
 from tests.conftest import Bench
@@ -151,10 +152,16 @@ def test_the_status_shows_the_clock(served):
 
 
 def test_a_reload_keeps_asking_chronyd(bench, served):
-    chronyd = served.chronyd.transport
+    chronyd = served.chronyd.fileno()
     bench.retune(served, listen=UDP, local_stratum=4)
-    assert served.chronyd.transport is chronyd
+    assert served.chronyd.fileno() == chronyd
     assert served.details()["stratum"] == 4
+
+
+def test_without_a_socket_for_chronyd_the_service_waits(bench, monkeypatch):
+    monkeypatch.setattr("multid.clock.chronyd._HOST", "192.0.2.1")
+    with pytest.raises(ServiceError, match="chronyd cannot be asked: Cannot assign"):
+        bench.serve("ntp", listen=UDP)
 
 
 def test_time_never_goes_back_within_a_reply_and_never_repeats_the_question(served, monkeypatch):
