@@ -1,9 +1,12 @@
 """Network namespaces: well-known ports and addresses of one's own, where nobody else is disturbed."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from tests.process import environment
 from tests.programs import need
 
 ADDRESSES = ("192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8::8")
+HOST, OTHER, PEER = "192.0.2.7", "192.0.2.9", "192.0.2.8"
+"""Two addresses of a server, and that of its client, at the two ends of a cable."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,6 +38,31 @@ def enter(pid: int) -> list[str]:
         "--net",
         *([] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]),
     ]
+
+
+@contextlib.contextmanager
+def beside(server: int) -> Iterator[int]:
+    """A namespace for the clients, beside that of a server, with a cable between the two."""
+    with subprocess.Popen([*apart(()), "sleep", "1000"]) as process:
+        try:
+            while _network(process.pid) == _network(os.getpid()):
+                time.sleep(0.01)
+            commands = [
+                (server, f"ip link add name cable type veth peer name cable netns {process.pid}"),
+                *((server, f"ip address add {address}/24 dev cable") for address in (HOST, OTHER)),
+                (process.pid, f"ip address add {PEER}/24 dev cable"),
+                (server, "ip link set cable up"),
+                (process.pid, "ip link set cable up"),
+            ]
+            for pid, command in commands:
+                subprocess.run([*enter(pid), *command.split()], check=True)
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def _network(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")
 
 
 def run(

@@ -52,6 +52,23 @@ def echo_rate(host: str, port: int, seconds: float) -> int:
     return sent_datagrams() - before
 
 
+def worst_pair(host: str, ports: list[int], seconds: float) -> int:
+    """Forge one datagram between each ordered pair of ports, and return the most that followed in so many seconds.
+
+    The first pair that does not stop is the last one: nothing could be counted beside it.
+    """
+    worst = 0
+    for port in ports:
+        for source in ports:
+            before = sent_datagrams()
+            forge((host, source), (host, port), b"to and fro")
+            time.sleep(seconds)
+            worst = max(worst, sent_datagrams() - before)
+            if worst > 100:
+                return worst
+    return worst
+
+
 def client(source: str, destination: tuple[str, int]) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((source, 0))
