@@ -181,6 +181,43 @@ def echoed(destination: tuple[str, int], size: int) -> int:
     return len(received) if sent.startswith(received) else 0
 
 
+def pour(port: int, size: int, seed: int) -> int:
+    """Send so many random octets to a TCP port, over as many connections as it takes, reading what comes back."""
+    random, sent = Random(seed), 0
+    while sent < size:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setblocking(False)
+            data, offset = random.randbytes(random.choice([1, 100, 65536, 1 << 20])), 0
+            try:
+                while offset < len(data):
+                    readable, writable, _ = select.select([client], [client], [], 5)
+                    if readable and not client.recv(1 << 20):
+                        break
+                    if writable:
+                        offset += client.send(data[offset : offset + 65536])
+            except (ConnectionError, BlockingIOError):
+                pass
+            sent += max(offset, 1)
+    return sent
+
+
+def rain(port: int, size: int, seed: int) -> int:
+    """Send so many random octets to a UDP port in datagrams of every size, reading what comes back."""
+    random, sent = Random(seed), 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", port))
+        client.setblocking(False)
+        while sent < size:
+            data = random.randbytes(random.choice([0, 1, 48, 512, 1472, 65507]))
+            try:
+                client.send(data)
+                client.recv(65536)
+            except (BlockingIOError, ConnectionError):
+                pass
+            sent += len(data)
+    return sent
+
+
 def main() -> None:
     task: Any = globals()[sys.argv[1]]
     sys.stdout.write(json.dumps(task(*json.loads(sys.argv[2]))))
