@@ -3,9 +3,11 @@
 The program runs as the daemon's user, with an environment of its own: what the file gives, PATH and LANG, and who is at
 the other end in the words of both tcpserver (PROTO, TCPREMOTEIP, TCPREMOTEPORT, TCPLOCALIP, TCPLOCALPORT) and systemd
 (REMOTE_ADDR, REMOTE_PORT). How many run at a time is `limits`, how long one may run `timeouts.lifetime`. Its end is
-logged with exit status, duration and octets; what it writes to standard error goes to the log, never to the peer.
+logged with exit status, duration and octets; what it writes to standard error goes to the log, never to the peer, and
+the same line not again and again: how often it came is logged with it.
 """
 
+import math
 import shlex
 import shutil
 import socket
@@ -20,6 +22,7 @@ from multid.config.model import LISTED, Limits, ServiceConfig
 from multid.lines.escape import escape
 from multid.net.peer import Peer
 from multid.net.program import Program
+from multid.net.seldom import SeldomEach
 from multid.net.service import NetworkService
 from multid.service import Change, ServiceError, ServiceKind
 
@@ -57,6 +60,10 @@ class ExecService(NetworkService):
 
     log = Logger()
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._complaints = SeldomEach()
+
     async def open(self, config: ExecConfig) -> Change:
         """NetworkService API: the program must be there."""
         path = config.environment.get("PATH", PATH)
@@ -65,6 +72,10 @@ class ExecService(NetworkService):
         if config.directory is not None and not config.directory.is_dir():
             raise ServiceError(f"directory {config.directory} is none")
         return Change(lambda: None, lambda: None)
+
+    async def close(self) -> None:
+        """NetworkService API."""
+        self.tick(math.inf)
 
     def begin(self, sock: socket.socket, peer: Peer, address: Address, data: bytes) -> None:
         """NetworkService API."""
@@ -76,6 +87,7 @@ class ExecService(NetworkService):
         except OSError as error:
             self.counters.errors += 1
             program.end = f"cannot run {self.config.command[0]}: {error.strerror}"
+            self._complain(program.end, peer)
             sock.close()
             self.disconnected(program)
 
@@ -87,7 +99,25 @@ class ExecService(NetworkService):
 
     def said(self, peer: Peer, line: bytes) -> None:
         """Log a line of a program's standard error."""
-        self.log.warn("{service}: {peer}: {text}", service=self.name, peer=str(peer), text=escape(line).decode())
+        self._complain(escape(line).decode(), peer)
+
+    def tick(self, now: float) -> None:
+        """NetworkService API: what programs complained of again since it was logged."""
+        for text, peer, count in self._complaints.due(now):
+            self.log.warn(
+                "{service}: {peer}: {text}{times}",
+                service=self.name,
+                peer=peer,
+                text=text,
+                count=count,
+                times=f" ({count} times)" if count > 1 else "",
+            )
+
+    def _complain(self, text: str, peer: Peer) -> None:
+        """Log a complaint at once, if it is new, so that what each connection repeats does not fill the log."""
+        now = self.runtime.reactor.seconds()
+        self._complaints.note(text, str(peer), now)
+        self.tick(now)
 
 
 def who(sock: socket.socket, peer: Peer) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from multid.net.program import GRACE, MOST_LINES
+from multid.net.seldom import CAUSES, EVERY
 from multid.service import ServiceError
 from multid.services.exec import ExecConfig
 from tests.conftest import Bench
@@ -66,14 +67,32 @@ def test_how_a_program_ended_is_logged(bench: Bench, logged, code: str, end: str
 
 
 def test_standard_error_goes_to_the_log_escaped_and_bounded_and_never_to_the_peer(bench: Bench, logged) -> None:
-    code = "import sys; e = sys.stderr; e.write('bad \\x1b[31m\\n' + 'y' * 3000 + '\\n'); e.write('z\\n' * 200 + 'end')"
+    code = r"import sys; print('bad \x1b[31m', 'y' * 3000, *range(200), sep='\n', file=sys.stderr)"
     service = bench.serve("exec", command=python(code))
     assert bench.read_all(bench.connect(service)) == b""
     bench.loop.until(lambda: not service.connections)
     lines = [event["text"] for event in logged if "text" in event]
     assert lines[0] == "bad \\x1b[31m"
     assert all(len(line) <= 1024 for line in lines)
-    assert 50 < len(lines) <= MOST_LINES
+    assert CAUSES <= len(lines) <= MOST_LINES
+
+
+def test_what_every_connection_complains_of_is_logged_once_with_its_count(bench: Bench, logged) -> None:
+    service = bench.serve("exec", command=python("import sys; sys.stderr.write('no such table')"))
+
+    def complaints() -> list[tuple[str, int]]:
+        return [(event["text"], event["count"]) for event in logged if "text" in event]
+
+    for connections in range(1, 4):
+        bench.connect(service)
+        bench.loop.until(lambda connections=connections: len(ended(logged)) == connections)
+    assert complaints() == [("no such table", 1)]
+    bench.loop.advance(EVERY)
+    assert complaints() == [("no such table", 1), ("no such table", 2)]
+    bench.connect(service)
+    bench.loop.until(lambda: len(ended(logged)) == 4)
+    bench.loop.result(service.stopService())
+    assert [count for _, count in complaints()] == [1, 2, 1]
 
 
 def test_a_last_line_without_an_end_is_logged(bench: Bench, logged) -> None:
@@ -128,6 +147,7 @@ def test_a_program_that_has_gone_since_is_an_error_of_its_connection_only(bench:
     program.unlink()
     assert bench.read_all(bench.connect(service)) == b""
     assert ended(logged) == [f"cannot run {program}: No such file or directory"]
+    assert [event["text"] for event in logged if "text" in event] == ended(logged)
     assert bench.runtime.descriptors.taken == service.admission.connections == 0
 
 
