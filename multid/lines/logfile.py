@@ -24,6 +24,7 @@ class LogFile:
         self.name = os.path.basename(path)
         self.mended = False
         self.torn = False
+        self._is_named = False  # whether the name that the file has is durable, as far as we know
         self.folder = _open_folder(root, PurePosixPath(path).relative_to(root).parts[:-1])
         try:
             self._descriptor = _open_regular(self.name, self.folder, mode)
@@ -66,16 +67,22 @@ class LogFile:
         name = os.path.basename(path)
         os.rename(self.name, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
         self.path, self.name = path, name
+        self._is_named = False
 
     def syncing(self) -> Callable[[], None]:
-        """Return what makes all that was appended so far durable; it may be called in any thread, once."""
-        descriptor = os.dup(self._descriptor)
+        """Return what makes all that was appended so far durable, and the name; to be called once, in any thread."""
+        file = os.dup(self._descriptor)
+        folders = [] if self._is_named else [os.dup(self.folder)]
+        self._is_named = True
 
         def sync() -> None:
             try:
-                os.fdatasync(descriptor)
+                os.fdatasync(file)
+                for folder in folders:
+                    os.fsync(folder)
             finally:
-                os.close(descriptor)
+                for descriptor in (file, *folders):
+                    os.close(descriptor)
 
         return sync
 

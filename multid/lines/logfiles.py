@@ -61,6 +61,12 @@ class LogFiles:
         self._background: set[Deferred[None]] = set()
         self._tidying: dict[str, bool] = {}
         self.dirty: set[LogFile] = set()
+        self._retired: list[Callable[[], None]] = []  # what makes durable what went to files that are closed
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is anything to be made durable."""
+        return bool(self.dirty or self._retired)
 
     def at(self, path: str) -> LogFile:
         """Return the file to write to now; OSError where it cannot be opened."""
@@ -126,7 +132,8 @@ class LogFiles:
 
     def sync(self) -> Deferred[None]:
         """Make durable what was appended; the result comes when it is, and never is a failure."""
-        syncs = [file.syncing() for file in self.dirty]
+        syncs = self._retired + [file.syncing() for file in self.dirty]
+        self._retired = []
         self.dirty.clear()
 
         def all_of_them() -> None:
@@ -184,7 +191,7 @@ class LogFiles:
         del self._expires[file]
         if file in self.dirty:
             self.dirty.remove(file)
-            self._detach(file.syncing())
+            self._retired.append(file.syncing())
         file.close()
 
     def _tidy(self, file: LogFile) -> None:

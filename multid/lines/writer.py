@@ -160,7 +160,7 @@ class FileWriter(WaitingOutput):
     def _synced(self, _result: None, batches: list[Batch]) -> None:
         self._syncing = False
         self._settle(batches)
-        if self._files.dirty:
+        if self._files.is_dirty:
             self._sync_soon()
 
     def _settle(self, batches: list[Batch]) -> None:

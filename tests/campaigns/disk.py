@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,21 @@ class DiskMultid(Multid):
                     os.write(descriptor, bytes(min(1 << 20, self.free - leave)))
         finally:
             os.close(descriptor)
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Nothing below `disk` can be opened to be written meanwhile; what is open already can."""
+        disk = str(self.folder / "disk")
+        self._in_namespace("mount", "--bind", disk, disk)
+        self._in_namespace("mount", "-o", "remount,bind,ro", disk)
+        try:
+            yield
+        finally:
+            self._in_namespace("umount", "--lazy", disk)
+
+    def _in_namespace(self, *command: str) -> None:
+        user = ["--user", "--preserve-credentials"] if "--map-root-user" in _unshare() else []
+        subprocess.run(["nsenter", "--target", str(self.process.pid), "--mount", *user, *command], check=True)
 
     def relieve(self) -> None:
         (self.disk / "ballast").unlink()

@@ -4,22 +4,14 @@
  * Calls that change files below FAULTS_FOLDER fail with `error`, if their kind is in `kinds`, by the chance of
  * `per_mille`. The wall clock is `clock_offset` nanoseconds off; the monotonic clock is what it is.
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
+#include "preload.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { WRITE = 1, SYNC = 2, NAME = 4 };
 
@@ -33,16 +25,7 @@ struct page {
 
 static struct page *page;
 static char folder[PATH_MAX];
-static size_t folder_length;
 static __thread unsigned lots;
-
-#define REAL(name) ({ static __typeof__(&name) next; if (!next) next = real(#name); next; })
-
-static void *real(const char *name) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found) abort();
-    return found;
-}
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("FAULTS_PAGE"), *under = getenv("FAULTS_FOLDER");
@@ -50,30 +33,13 @@ __attribute__((constructor)) static void begin(void) {
     if (file < 0 || !under) return;
     void *mapped = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
-    folder_length = strlen(under);
-    memcpy(folder, under, folder_length + 1);
+    snprintf(folder, sizeof folder, "%s", under);
     if (mapped != MAP_FAILED) page = mapped;
-}
-
-static int is_below(const char *path) {
-    return !strncmp(path, folder, folder_length) && (path[folder_length] == '/' || !path[folder_length]);
 }
 
 /* Whether a call on a name, in a folder that is open, shall fail. */
 static int fails(unsigned kind, int at, const char *name) {
-    char link[64], path[PATH_MAX];
-    if (!page || !page->error || !(page->kinds & kind)) return 0;
-    if (name && name[0] == '/') {
-        if (!is_below(name)) return 0;
-    } else {
-        if (at == AT_FDCWD) strcpy(link, "/proc/self/cwd");
-        else snprintf(link, sizeof link, "/proc/self/fd/%d", at);
-        ssize_t length = readlink(link, path, sizeof path - 1);
-        if (length < 0) return 0;
-        path[length] = 0;
-        if (name && length + strlen(name) + 2 < sizeof path) strcat(strcat(path, "/"), name);
-        if (!is_below(path)) return 0;
-    }
+    if (!page || !page->error || !(page->kinds & kind) || !is_below(folder, at, name)) return 0;
     if (!lots) lots = (unsigned)(uintptr_t)&lots ^ (unsigned)getpid();
     if ((unsigned)rand_r(&lots) % 1000 >= page->per_mille) return 0;
     __sync_fetch_and_add(&page->failed, 1);
@@ -106,22 +72,8 @@ ON_NAME(mkdirat, at, path, (int at, const char *path, mode_t mode), (at, path, m
 
 static int opens_to_write(int flags) { return (flags & O_ACCMODE) != O_RDONLY || flags & O_CREAT; }
 
-#define OPEN(name, at, parameters, arguments) \
-    int name parameters { \
-        mode_t mode = 0; \
-        if (flags & (O_CREAT | __O_TMPFILE)) { \
-            va_list more; \
-            va_start(more, flags); \
-            mode = va_arg(more, mode_t); \
-            va_end(more); \
-        } \
-        return opens_to_write(flags) && fails(NAME, at, path) ? -1 : REAL(name) arguments; \
-    }
-
-OPEN(open, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(open64, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(openat, folder_at, (int folder_at, const char *path, int flags, ...), (folder_at, path, flags, mode))
-OPEN(openat64, folder_at, (int folder_at, const char *path, int flags, ...), (folder_at, path, flags, mode))
+#define ON_OPEN(at, path, flags, call) return opens_to_write(flags) && fails(NAME, at, path) ? -1 : (call);
+OPENS
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
     int result = REAL(clock_gettime)(clock, time);

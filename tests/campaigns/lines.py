@@ -10,7 +10,7 @@ import random
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,31 +93,45 @@ class Account:
 
     def take(self, record: bytes) -> None:
         """Take a record of format `text`, without its line end."""
-        line = record.split(b" ", 3)[-1]
-        name, _, _rest = line.partition(b" ")
-        sender, _, number = name.partition(b":")
-        if not (sender.isdigit() and number.isdigit() and line == text(int(sender), int(number))):
+        found = parsed(record)
+        if found is None:
             self.torn.append(record)
             return
-        expected = self.reached.get(int(sender), 0)
-        if int(number) < expected:
+        sender, number = found
+        expected = self.reached.get(sender, 0)
+        if number < expected:
             self.doubled += 1
             return
-        self.missing += int(number) - expected
-        self.reached[int(sender)] = int(number) + 1
+        self.missing += number - expected
+        self.reached[sender] = number + 1
+
+
+def parsed(record: bytes) -> tuple[int, int] | None:
+    """Return sender and number of a record of format `text`; None where it is not whole."""
+    line = record.split(b" ", 3)[-1]
+    name, _, _rest = line.partition(b" ")
+    sender, _, number = name.partition(b":")
+    if not (sender.isdigit() and number.isdigit() and line == text(int(sender), int(number))):
+        return None
+    return int(sender), int(number)
 
 
 def account(folder: Path, name: str = "lines.log") -> Account:
     """Return the account of a log and of all that was put away of it."""
+    return account_of(logs(folder, name))
+
+
+def account_of(paths: Iterable[Path]) -> Account:
+    """Return the account of files, in their order."""
     result = Account()
-    for record in records(folder, name):
+    for record in records(paths):
         result.take(record)
     return result
 
 
-def records(folder: Path, name: str = "lines.log") -> Iterator[bytes]:
-    """Return every record, oldest file first; a last one without its line end too."""
-    for path in logs(folder, name):
+def records(paths: Iterable[Path]) -> Iterator[bytes]:
+    """Return every record of files, in their order; a last one without its line end too."""
+    for path in paths:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for record in file:
                 yield record.removesuffix(b"\n") if record.endswith(b"\n") else record + b"(no line end)"

@@ -7,20 +7,10 @@
  * POWERLOSS_LUCK in a thousand, by which a write or the names of a folder are durable at once: a kernel writes in any
  * order. After a failed fsync the octets it was about are never made durable by a later one, as with Linux's page cache.
  */
-#define _GNU_SOURCE
+#include "preload.h"
 #include <dirent.h>
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#define REAL(name) ({ static __typeof__(&name) next; if (!next) next = real(#name); next; })
 
 struct range { off_t from, to; };
 
@@ -38,12 +28,6 @@ static struct file *files;
 static char folder[PATH_MAX], shadow[PATH_MAX];
 static int is_on, luck;
 static unsigned lots;
-
-static void *real(const char *name) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (!found) abort();
-    return found;
-}
 
 static int is_lucky(void) { return luck && rand_r(&lots) % 1000 < luck; }
 
@@ -141,18 +125,7 @@ __attribute__((constructor)) static void begin(void) {
     is_on = 1;
 }
 
-static int is_inside(int at, const char *name) {
-    char link[64], path[PATH_MAX];
-    size_t length = strlen(folder);
-    if (!is_on) return 0;
-    if (name[0] == '/') return !strncmp(name, folder, length) && name[length] == '/';
-    if (at == AT_FDCWD) strcpy(link, "/proc/self/cwd");
-    else snprintf(link, sizeof link, "/proc/self/fd/%d", at);
-    ssize_t size = readlink(link, path, sizeof path - 2);
-    if (size < 0) return 0;
-    strcpy(path + size, "/");
-    return !strncmp(path, folder, length) && path[length] == '/';
-}
+static int is_inside(int at, const char *name) { return is_on && is_below(folder, at, name); }
 
 /* The folder of a name has changed; by luck that is durable at once. */
 static void changed(int at, const char *name) {
@@ -257,7 +230,7 @@ static int sync_file(int descriptor, int (*how)(int)) {
     int result = how(descriptor);
     pthread_mutex_lock(&lock);
     if (!result && file) synced(descriptor, &status, ranges, count);
-    if (!result && S_ISDIR(status.st_mode) && is_inside(descriptor, ".")) keep_names(descriptor);
+    if (!result && S_ISDIR(status.st_mode) && is_inside(descriptor, NULL)) keep_names(descriptor);
     pthread_mutex_unlock(&lock);
     free(ranges);
     return result;
@@ -278,25 +251,12 @@ static int opened(int descriptor, int at, const char *name, int flags) {
     return descriptor;
 }
 
-#define OPEN(name, at, parameters, arguments) \
-    int name parameters { \
-        mode_t mode = 0; \
-        if (flags & (O_CREAT | __O_TMPFILE)) { \
-            va_list more; \
-            va_start(more, flags); \
-            mode = va_arg(more, mode_t); \
-            va_end(more); \
-        } \
-        pthread_mutex_lock(&lock); \
-        int descriptor = opened(REAL(name) arguments, at, path, flags); \
-        pthread_mutex_unlock(&lock); \
-        return descriptor; \
-    }
-
-OPEN(open, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(open64, AT_FDCWD, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(openat, folder_at, (int folder_at, const char *path, int flags, ...), (folder_at, path, flags, mode))
-OPEN(openat64, folder_at, (int folder_at, const char *path, int flags, ...), (folder_at, path, flags, mode))
+#define ON_OPEN(at, path, flags, call) \
+    pthread_mutex_lock(&lock); \
+    int descriptor = opened(call, at, path, flags); \
+    pthread_mutex_unlock(&lock); \
+    return descriptor;
+OPENS
 
 #define ON_NAMES(name, parameters, arguments, is_ours, before, after) \
     int name parameters { \

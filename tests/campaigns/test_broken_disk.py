@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.campaigns.campaign import happens, until
-from tests.campaigns.lines import LineSenders, account
+from tests.campaigns.disk import DiskMultid
+from tests.campaigns.lines import LineSenders, account, account_of
 from tests.campaigns.mail import NextHop, Senders
 from tests.campaigns.preload import NAME, SYNC, WRITE, Faults, preload
 from tests.process import Multid
@@ -64,6 +65,39 @@ def test_lines(campaign, tmp_path, error) -> None:
     assert found.reached == senders.sent
     assert (found.missing, found.doubled, found.torn, senders.broken) == (0, 0, [], {})
     assert begun == over
+
+
+def test_lines_below_a_read_only_mount(campaign, tmp_path) -> None:
+    """Where the next file cannot be opened peers wait, and nothing is lost when it can."""
+    rounds = campaign.times(3, 40)
+    config = {"services": {"logger": {"listen": LOOPBACK, "output": [{"file": "disk/%Y%m%dT%H%M%S.log"}]}}}
+    with DiskMultid(tmp_path, config, size=512) as multid:
+        port = multid.port("logger")
+        with LineSenders(lambda: port, 4, seed=campaign.seed, per_second=1000) as senders:
+            for _ in range(rounds):
+                said = len(multid.log)
+                with multid.read_only():
+                    multid.wait_for("Read-only file system; peers wait", since=said)
+                    time.sleep(campaign.random.uniform(0.1, 1))
+                multid.wait_for("written again", since=said)
+        files = sorted(multid.disk.glob("*.log"))
+        found = account_of(files)
+        log = multid.log
+        multid.stop()
+    campaign.ledger.update(
+        {
+            "times read-only": rounds,
+            "lines sent": senders.total,
+            "lines in the files": found.total,
+            "files": len(files),
+            "lines missing, doubled or torn": found.missing + found.doubled + len(found.torn),
+            "connections broken": len(senders.broken),
+        }
+    )
+    assert found.reached == senders.sent
+    assert (found.missing, found.doubled, found.torn, senders.broken) == (0, 0, [], {})
+    assert len(re.findall("peers wait|written again", log)) == 2 * rounds
+    assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("error", ["EIO", "EROFS"])

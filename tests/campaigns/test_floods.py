@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from tests.campaigns.campaign import happens
-from tests.campaigns.lines import LineSenders, records
+from tests.campaigns.lines import LineSenders, logs, records
 from tests.campaigns.mail import NextHop, Senders
 from tests.campaigns.watch import Clients
 from tests.process import Multid
@@ -104,7 +104,7 @@ def test_lines(campaign, tmp_path) -> None:
         log = multid.log
         multid.stop()
     late, flooded = [], 0
-    for record in records(tmp_path / "logs"):
+    for record in records(logs(tmp_path / "logs")):
         stamp, _service, _peer, text = record.split(b" ", 3)
         if text.startswith(b"now "):
             late.append(1000 * (datetime.fromisoformat(stamp.decode()).timestamp() - float(text[4:])))

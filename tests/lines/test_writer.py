@@ -438,6 +438,40 @@ def test_lines_are_synchronised_in_a_thread(tmp_path, monkeypatch, sync):
     rig.close()
 
 
+def test_the_name_of_a_file_is_synchronised_with_what_first_went_to_it(tmp_path, monkeypatch):
+    synced: list[str] = []
+    for call in ("fdatasync", "fsync"):
+        monkeypatch.setattr(f"os.{call}", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    rig = Rig(tmp_path / "lines.log", sync="always")
+    for _ in range(2):
+        rig.write(b"a line")
+        rig.clock.advance(0)
+    assert synced == [str(tmp_path / "lines.log"), str(tmp_path), str(tmp_path / "lines.log")]
+    rig.output.rotate()
+    rig.write(b"a line")
+    rig.clock.advance(0)
+    assert synced[3:] == [str(tmp_path / "lines.log"), str(tmp_path)]
+    rig.close()
+
+
+def test_with_sync_always_a_batch_is_settled_when_every_file_that_it_went_to_is_synchronised(tmp_path, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    rig = Rig(tmp_path / "lines.log", sync="always", rotation=Rotation(size=100, keep=None))
+    rig.held = True
+    rig.write(*lines(12))
+    rig.clock.advance(0)
+    *others, rig.threads = [[thread] for thread in rig.threads]
+    assert rig.ledger.pending
+    rig.run_threads()
+    assert synced == [100, 100, 40]
+    assert not rig.ledger.pending
+    rig.threads = [thread for threads in others for thread in threads]
+    rig.run_threads()
+    rig.held = False
+    rig.close()
+
+
 def test_with_sync_always_peers_wait_for_a_disk_that_does_not_keep_up(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "UNSYNCED", 10)
     rig = Rig(tmp_path / "lines.log", sync="always")
