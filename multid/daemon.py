@@ -1,6 +1,6 @@
 """The daemon: a MultiService that makes what runs equal to what the file says, at the start and at each reload.
 
-Start: addresses are bound while twistd still has its privileges, then each service opens what it needs and runs. One
+Start: ports are bound while twistd still has its privileges, then each service opens what it needs and runs. One
 that cannot is tried again (1 s, doubled to 60 s) while the others run, unless it is `required`: then the process
 ends with 71. When every one has been tried the service manager is told READY. Reload (SIGHUP, or over the admin
 socket): the new file is read, everything it needs is bound and opened, and only when all of that has gone well is it
@@ -128,9 +128,11 @@ class Daemon(MultiService):
     # Start
 
     def privilegedStartService(self) -> None:
-        """IService API: bind every address, for after this twistd may give up the right to."""
+        """IService API: bind every port, for after this twistd may give up the right to; files are the user's."""
         for name, config in enabled(self.loaded.file.services).items():
             for address in config.listen:
+                if address.transport == "unix":
+                    continue
                 try:
                     self.runtime.sockets.bind(address, name)
                 except BindError as error:
@@ -365,10 +367,13 @@ class Daemon(MultiService):
                 deadline.cancel()
 
     def _keep_sockets(self, loaded: Loaded) -> None:
-        wanted = [(config, name) for name, config in enabled(loaded.file.services).items()]
-        if self.front is not None:
-            wanted.append((self.front.wanted(loaded.file), self.front.name))
-        self.runtime.sockets.keep((address, name) for config, name in wanted for address in config.listen)
+        self._keep({**enabled(loaded.file.services), **self._wanted_in_front(loaded)})
+
+    def _wanted_in_front(self, loaded: Loaded) -> dict[str, ServiceConfig]:
+        return {self.front.name: self.front.wanted(loaded.file)} if self.front is not None else {}
+
+    def _keep(self, wanted: Mapping[str, ServiceConfig]) -> None:
+        self.runtime.sockets.keep((address, name) for name, config in wanted.items() for address in config.listen)
 
     # Stop
 
@@ -384,11 +389,19 @@ class Daemon(MultiService):
         return Deferred.fromCoroutine(self._stop(deadline))
 
     async def _stop(self, deadline: Any) -> None:
-        await DeferredList([Deferred.fromCoroutine(_stopped(service)) for service in self], consumeErrors=True)
+        stopping = [Deferred.fromCoroutine(_stopped(service)) for service in self]
+        self._close_sockets(self._wanted_in_front(self.loaded))
+        await DeferredList(stopping, consumeErrors=True)
         if self.front is not None and self.front.running:
             await self.front.stopService()
+        self._close_sockets({})
         if deadline.active():
             deadline.cancel()
+
+    def _close_sockets(self, wanted: Mapping[str, ServiceConfig]) -> None:
+        """Close all that are not wanted, unless they are kept for us: no client shall wait for a daemon that goes."""
+        if not self.manager.keeps_sockets:
+            self._keep(wanted)
 
     def _abort(self) -> None:
         for service in [*self, *self.draining, *([self.front] if self.front is not None else [])]:

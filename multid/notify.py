@@ -28,6 +28,11 @@ class ServiceManager:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self.watchdog_interval = _watchdog_interval(environ)
 
+    @property
+    def keeps_sockets(self) -> bool:
+        """Whether there is somebody to keep them."""
+        return bool(self._address)
+
     def ready(self, status: str) -> None:
         """Every required service is bound, or a reload has ended, whichever way."""
         self._tell("READY=1", _status(status), patience=_PATIENCE)

@@ -1,10 +1,15 @@
 """The daemon as a process: start, failures, reload, end."""
 
 import contextlib
+import os
+import pwd
 import re
 import signal
 import socket
 import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -125,16 +130,22 @@ def test_hup_with_a_bad_file_or_a_taken_port_changes_nothing(tmp_path, taken) ->
         assert "Traceback" not in multid.log
 
 
+def one_that_never_reads(port: int) -> socket.socket:
+    """A client of echo whose octets wait for it in the daemon."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.settimeout(1)
+    with contextlib.suppress(TimeoutError):
+        while client.send(b"x" * 65536):
+            pass
+    return client
+
+
 def test_term_lets_open_work_finish_and_a_second_one_cuts_it_short(tmp_path) -> None:
     config = {"services": {"echo": {"listen": LOOPBACK}, "chargen": {"type": "echo", "listen": "udp:0"}}}
     with Multid(tmp_path, config) as multid:
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", multid.port("echo")))
-        client.settimeout(1)
-        with contextlib.suppress(TimeoutError):
-            while client.send(b"x" * 65536):
-                pass
+        client = one_that_never_reads(multid.port("echo"))
         multid.send_signal(signal.SIGTERM)
         multid.wait_for("Received SIGTERM")
         with pytest.raises(subprocess.TimeoutExpired):
@@ -142,6 +153,51 @@ def test_term_lets_open_work_finish_and_a_second_one_cuts_it_short(tmp_path) -> 
         multid.send_signal(signal.SIGTERM)
         assert multid.finished(within=5) == -signal.SIGTERM
         client.close()
+
+
+def test_from_term_on_nobody_new_waits_in_vain_and_no_socket_file_stays(tmp_path) -> None:
+    """The operator's socket is there as long as there is work to ask about."""
+    path, admin = tmp_path / "echo.sock", tmp_path / "var" / "admin.sock"
+    config = {"services": {"echo": {"listen": [LOOPBACK, "udp:0:interface=127.0.0.1", f"unix:{path}"]}}}
+    with Multid(tmp_path, config) as multid, one_that_never_reads(multid.port("echo")):
+        multid.send_signal(signal.SIGTERM)
+        multid.wait_for("Received SIGTERM")
+        until_gone(path)
+        with pytest.raises(ConnectionRefusedError):
+            multid.connect("echo")
+        said = subprocess.run(
+            [BIN / "multid", "status", "--socket", admin], env=environment(), capture_output=True, text=True, check=True
+        )
+        tcp, udp = multid.ports("echo")
+        assert re.search(rf"echo .*draining .*tcp:{tcp}.*udp:{udp}", said.stdout), said.stdout
+        multid.send_signal(signal.SIGTERM)
+        assert multid.finished(within=5) == -signal.SIGTERM
+        assert not admin.exists()
+        assert "Traceback" not in multid.log
+
+
+def until_gone(path, within: float = 10.0) -> None:
+    deadline = time.monotonic() + within
+    while path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_files_of_sockets_are_those_of_the_user_that_twistd_becomes(tmp_path) -> None:
+    user = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        path = Path(folder) / "echo.sock"
+        config = {"services": {"echo": {"listen": ["tcp:0:interface=127.0.0.1", f"unix:{path}"]}}}
+        identity = ("--uid", str(user.pw_uid), "--gid", str(user.pw_gid))
+        with Multid(Path(folder), config, *identity) as multid:
+            assert ask(multid.port("echo"), b"abc") == b"abc"
+            for file in (path, Path(folder) / "var" / "admin.sock"):
+                assert (file.stat().st_uid, file.stat().st_gid) == (user.pw_uid, user.pw_gid)
+            multid.stop()
+            assert not path.exists()
+            assert "Traceback" not in multid.log
 
 
 def test_twistd_daemonizes_and_ends_by_its_pidfile(tmp_path) -> None:
@@ -195,8 +251,6 @@ class Followed:
         self.until(lambda: self.path.exists() and text in self.path.read_text())
 
     def until(self, condition) -> None:
-        import time
-
         deadline = time.monotonic() + 20
         while not condition():
             assert time.monotonic() < deadline, self.path.read_text() if self.path.exists() else "no log"

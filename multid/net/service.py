@@ -37,15 +37,14 @@ class Binding:
 
     address: Address
     listener: StreamListener | DatagramListener | None = None
+    port: int = 0
     problem: str = ""
     delay: float = FIRST_RETRY
     retry: Any = None
 
     def __str__(self) -> str:
         """Return the address, with the port the kernel chose where the file leaves it the choice."""
-        if self.listener is None or self.address.port or self.address.transport not in {"tcp", "ssl", "udp"}:
-            return str(self.address)
-        return str(self.address).replace(":0", f":{self.listener.socket.getsockname()[1]}", 1)
+        return str(self.address).replace(":0", f":{self.port}", 1) if self.port else str(self.address)
 
     def stop(self) -> None:
         """Listen no more, try no more; the socket is the store's."""
@@ -221,6 +220,7 @@ class NetworkService(StreamSide, DatagramSide):
         if binding.problem:
             self.log.info("{service}: listens on {address}", service=self.name, address=str(address))
         binding.problem = ""
+        binding.port = sock.getsockname()[1] if address.port_is_chosen else 0
         kind = DatagramListener if address.is_datagram else StreamListener
         binding.listener = kind(address, sock, self)
         if not self.is_paused:

@@ -7,7 +7,8 @@ Sockets are non-blocking, `::` is IPv6 only (IPV6_V6ONLY), and nobody calls shut
 A socket that came with the process is taken for the address it is bound to, whatever its name; by its name only where
 the address says no more (`systemd:`, and port 0, which the kernel chooses). What we bind ourselves is given to the
 `Keeper` under a name made of the address, and taken back from it when it is closed; so a restart or a crash of the
-process refuses nobody.
+process refuses nobody. Where nobody keeps sockets, those that we bound are closed, and the files of UNIX sockets
+removed, as soon as the daemon stops (`keep`).
 """
 
 import contextlib
@@ -27,6 +28,8 @@ from multid.net.owner import owner
 from multid.service import ServiceError
 
 Key = tuple[object, ...]
+File = tuple[int, int]
+"""Device and inode."""
 
 _RECEIVE_BUFFER = 1 << 20
 """Octets of datagrams that may wait for us, as far as the kernel allows: a burst is not to be lost."""
@@ -63,6 +66,8 @@ class SocketStore:
         self._keeper = keeper
         self._managed: dict[Key, str] = {}
         """The names of sockets that we did not bind: they are another's, and may be needed again."""
+        self._files: dict[Key, File | None] = {}
+        """The files of UNIX sockets, to remove none that somebody else has put in its place."""
         self.datagram_ports: set[int] = set()
 
     def bind(self, address: Address, service: str) -> socket.socket:
@@ -75,6 +80,8 @@ class SocketStore:
         except OSError as error:
             raise BindError(address, error) from None
         sock.setblocking(False)
+        if address.transport == "unix" and key not in self._managed:
+            self._files[key] = _file(address.path)
         self._note_datagram_ports()
         return sock
 
@@ -98,10 +105,9 @@ class SocketStore:
                 continue
             if self._keeper is not None:
                 self._keeper.remove(_name(key))
-            path = sock.getsockname() if sock.family == socket.AF_UNIX else None
+            if key in self._files:
+                _remove(sock.getsockname(), self._files.pop(key))
             sock.close()
-            if path:
-                Path(path).unlink(missing_ok=True)
         self._note_datagram_ports()
 
     def _note_datagram_ports(self) -> None:
@@ -239,6 +245,21 @@ def _remove_stale(path: str) -> None:
             Path(path).unlink(missing_ok=True)
         except OSError:
             return
+
+
+def _file(path: str) -> File | None:
+    try:
+        found = Path(path).lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _remove(path: str, file: File | None) -> None:
+    """Remove the file of a socket if it is still this one, and if its folder lets us."""
+    if file is not None and _file(path) == file:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
 
 
 def _why(address: Address, error: OSError) -> str:

@@ -212,6 +212,30 @@ def test_a_living_socket_file_is_left_to_its_owner_and_a_stale_one_replaced(stor
     store().bind(address, "echo")
 
 
+def test_a_file_that_somebody_else_has_put_there_or_taken_away_is_left_to_him(store, tmp_path) -> None:
+    path = tmp_path / "echo.sock"
+    address = parse_listen(f"unix:{path}")
+    for does in (path.touch, lambda: None):
+        sockets = store(keeper=None)
+        sockets.bind(address, "echo")
+        path.unlink()
+        does()
+        sockets.keep(())
+        assert path.exists() == (does == path.touch)
+        path.unlink(missing_ok=True)
+
+
+def test_the_file_of_a_socket_unit_is_the_units(store, tmp_path) -> None:
+    path = tmp_path / "echo.sock"
+    with socket.socket(socket.AF_UNIX) as unit:
+        unit.bind(str(path))
+        unit.listen()
+        sockets = store({"echo.socket": [unit.dup()]}, None)
+        sockets.bind(parse_listen(f"unix:{path}"), "echo")
+        sockets.keep(())
+        assert path.exists()
+
+
 def test_without_a_keeper_nothing_is_told(store) -> None:
     sockets = store(keeper=None)
     sockets.bind(TCP, "echo")
