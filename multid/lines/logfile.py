@@ -3,6 +3,10 @@
 It is opened O_APPEND and O_NOFOLLOW and must be a regular file; folders below `root` are made (0750) and never
 followed through a symbolic link. A file made here has exactly the mode asked for, whatever the umask; one that was
 there keeps its own. A last record without its line end, left by a crash, is ended, so that no record is glued to it.
+
+A name is durable only when its folder is synchronised, so `syncing` does that too where names were made. What the
+kernel could not write to the disk it forgets, and says so once: to synchronise again would succeed without it. So
+whoever means to try again has `kept` what was appended, and it is written once more, to its place.
 """
 
 import os
@@ -24,10 +28,13 @@ class LogFile:
         self.name = os.path.basename(path)
         self.mended = False
         self.torn = False
-        self._is_named = False  # whether the name that the file has is durable, as far as we know
-        self.folder = _open_folder(root, PurePosixPath(path).relative_to(root).parts[:-1])
+        self.kept: list[tuple[int, memoryview]] = []  # what is not known to be on the disk, by its place in the file
+        self.is_suspect = False  # whether the kernel may have forgotten some of that
+        self.is_retired = False  # whether it is open only for the sake of that
+        self.names_in = {os.path.dirname(path)}  # folders in which names are not known to be on the disk
+        self.folder = self._open_folder(root)
         try:
-            self._descriptor = _open_regular(self.name, self.folder, mode)
+            self._descriptor = self._open_regular(mode)
         except OSError:
             os.close(self.folder)
             raise
@@ -67,24 +74,53 @@ class LogFile:
         name = os.path.basename(path)
         os.rename(self.name, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
         self.path, self.name = path, name
-        self._is_named = False
+        self.names_in.add(os.path.dirname(path))
+
+    def keep(self, data: memoryview) -> None:
+        """Keep what was appended last until it is known to be on the disk."""
+        self.kept.append((os.lseek(self._descriptor, 0, os.SEEK_CUR) - len(data), data))
 
     def syncing(self) -> Callable[[], None]:
-        """Return what makes all that was appended so far durable, and the name; to be called once, in any thread."""
-        file = os.dup(self._descriptor)
-        folders = [] if self._is_named else [os.dup(self.folder)]
-        self._is_named = True
+        """Return what makes all that was appended so far durable; it may be called in any thread, once."""
+        descriptor = os.dup(self._descriptor)
+        again = self.kept[:] if self.is_suspect else []
+        folders = list(self.names_in)
 
         def sync() -> None:
             try:
-                os.fdatasync(file)
+                _write_again(again, descriptor)
+                os.fdatasync(descriptor)
                 for folder in folders:
-                    os.fsync(folder)
+                    sync_folder(folder)
             finally:
-                for descriptor in (file, *folders):
-                    os.close(descriptor)
+                os.close(descriptor)
 
         return sync
+
+    def _open_folder(self, root: str) -> int:
+        self.names_in.update(make_folders(root))
+        folder, at = os.open(root, _FOLDER), root
+        for part in PurePosixPath(self.path).relative_to(root).parts[:-1]:
+            try:
+                inner, is_new = _enter(part, folder)
+            finally:
+                os.close(folder)
+            if is_new:
+                self.names_in.add(at)
+            folder, at = inner, os.path.join(at, part)
+        return folder
+
+    def _open_regular(self, mode: int) -> int:
+        try:
+            descriptor = os.open(self.name, _FLAGS | os.O_CREAT | os.O_EXCL, mode, dir_fd=self.folder)
+        except FileExistsError:
+            descriptor = os.open(self.name, _FLAGS, dir_fd=self.folder)
+        else:
+            os.fchmod(descriptor, mode)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(f"{self.name} is not a regular file")
+        return descriptor
 
     def close(self) -> None:
         """Close the file."""
@@ -92,34 +128,45 @@ class LogFile:
         os.close(self.folder)
 
 
-def _open_folder(root: str, parts: tuple[str, ...]) -> int:
-    os.makedirs(root, _FOLDER_MODE, exist_ok=True)
-    folder = os.open(root, _FOLDER)
-    for part in parts:
-        try:
-            inner = _enter(part, folder)
-        finally:
-            os.close(folder)
-        folder = inner
-    return folder
+def make_folders(path: str) -> list[str]:
+    """Make a folder, and return the folders that were given a name by that, for `sync_folder`."""
+    named_in = []
+    at = path
+    while at and not os.path.isdir(at):
+        at = os.path.dirname(at)
+        named_in.append(at)
+    os.makedirs(path, _FOLDER_MODE, exist_ok=True)
+    return named_in
 
 
-def _enter(part: str, folder: int) -> int:
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path or ".", _FOLDER)
     try:
-        return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _enter(part: str, folder: int) -> tuple[int, bool]:
+    """Open a folder in another; return it, and whether it had to be made."""
+    try:
+        return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder), False
     except FileNotFoundError:
         os.mkdir(part, _FOLDER_MODE, dir_fd=folder)
-        return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder), True
 
 
-def _open_regular(name: str, folder: int, mode: int) -> int:
+def _write_again(kept: list[tuple[int, memoryview]], appending: int) -> None:
+    """Write to their places what the disk may not have, unless somebody has truncated the file since."""
+    if not kept:
+        return
+    size = os.fstat(appending).st_size
+    descriptor = os.open(f"/proc/self/fd/{appending}", os.O_WRONLY | os.O_CLOEXEC)  # another writes at the end only
     try:
-        descriptor = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
-    except FileExistsError:
-        descriptor = os.open(name, _FLAGS, dir_fd=folder)
-    else:
-        os.fchmod(descriptor, mode)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        for at, data in kept:
+            done = 0 if at + len(data) <= size else len(data)
+            while done < len(data):
+                done += os.pwrite(descriptor, data[done:], at + done)
+    finally:
         os.close(descriptor)
-        raise OSError(f"{name} is not a regular file")
-    return descriptor

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,6 +31,8 @@ POSTPONED = 10.0
 _NEXT = ".next"
 
 Sync = Literal["never", "always"] | float
+Unsynced = tuple[str, str]
+"""The path of a file that is not known to be on the disk, and why."""
 InThread = Callable[[Callable[[], None]], "Deferred[None]"]
 
 
@@ -56,17 +59,11 @@ class LogFiles:
         self._rotation = options.rotation
         self._in_thread = in_thread
         self._files: dict[str, LogFile] = {}  # the one used last comes last
+        self._dirty: set[LogFile] = set()
         self._expires: dict[LogFile, float] = {}
         self._no_rotation_before = 0.0
         self._background: set[Deferred[None]] = set()
         self._tidying: dict[str, bool] = {}
-        self.dirty: set[LogFile] = set()
-        self._retired: list[Callable[[], None]] = []  # what makes durable what went to files that are closed
-
-    @property
-    def is_dirty(self) -> bool:
-        """Whether there is anything to be made durable."""
-        return bool(self.dirty or self._retired)
 
     def at(self, path: str) -> LogFile:
         """Return the file to write to now; OSError where it cannot be opened."""
@@ -130,24 +127,62 @@ class LogFiles:
         for file in self._files.values():
             self._tidy(file)
 
-    def sync(self) -> Deferred[None]:
-        """Make durable what was appended; the result comes when it is, and never is a failure."""
-        syncs = self._retired + [file.syncing() for file in self.dirty]
-        self._retired = []
-        self.dirty.clear()
+    @property
+    def is_dirty(self) -> bool:
+        """Whether `sync` has something to do."""
+        return bool(self._dirty)
+
+    def append(self, file: LogFile, data: memoryview) -> int:
+        """Append as much as the disk takes, and return how much that is; OSError where it takes nothing."""
+        written = file.append(data)
+        if self._options.sync == "always":
+            file.keep(data[:written])
+        if self._options.sync != "never":
+            self._dirty.add(file)
+        return written
+
+    def sync(self) -> Deferred[Unsynced | None]:
+        """Make durable what was appended; the result comes when it is, or is the file and why it is not.
+
+        With `sync: always` that file is tried again the next time.
+        """
+        syncs = [(file, len(file.kept), set(file.names_in), file.syncing()) for file in self._dirty]
+        self._dirty.clear()
+        errors: dict[LogFile, OSError] = {}
 
         def all_of_them() -> None:
-            for sync in syncs:
-                sync()
+            for file, _, _, sync in syncs:
+                try:
+                    sync()
+                except OSError as error:
+                    errors[file] = error
 
-        return self._detach(all_of_them)
+        def done(_result: None) -> Unsynced | None:
+            for file, kept, folders, _ in syncs:
+                if file not in errors:
+                    file.names_in -= folders
+                    self._is_synced(file, kept)
+                elif file.kept:
+                    file.is_suspect = True
+                    self._dirty.add(file)
+                elif file.is_retired:
+                    file.close()
+            return next(((file.path, error.strerror or str(error)) for file, error in errors.items()), None)
 
-    async def close(self, *, sync: bool) -> None:
+        return self._detach(all_of_them).addCallback(done)
+
+    def _is_synced(self, file: LogFile, kept: int) -> None:
+        del file.kept[:kept]
+        file.is_suspect = False
+        if file.is_retired and not file.kept and file not in self._dirty:
+            file.close()
+
+    async def close(self) -> None:
         """Close every file, and wait for what goes on in the background."""
-        if sync:
-            await self.sync()
         for file in list(self._files.values()):
             self._retire(file)
+        for file in self._dirty:
+            file.close()
         self._files.clear()
         await DeferredList(list(self._background))
 
@@ -189,10 +224,19 @@ class LogFiles:
 
     def _retire(self, file: LogFile) -> None:
         del self._expires[file]
-        if file in self.dirty:
-            self.dirty.remove(file)
-            self._retired.append(file.syncing())
-        file.close()
+        if file not in self._dirty and not file.kept:
+            file.close()
+            return
+        file.is_retired = True
+        if file in self._dirty and sum(other.is_retired for other in self._dirty) > OPEN_FILES:
+            self._sync_now(file)
+
+    def _sync_now(self, file: LogFile) -> None:
+        """Wait for the disk rather than have ever more files open for its sake."""
+        with suppress(OSError):  # it stays to be told of with the others
+            file.syncing()()
+            self._dirty.remove(file)
+            self._is_synced(file, len(file.kept))
 
     def _tidy(self, file: LogFile) -> None:
         """Begin to tidy up beside a file, or once more when that is being done."""
