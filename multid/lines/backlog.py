@@ -2,17 +2,24 @@
 
 Both hand out whole messages in order (`read`), are told how many octets of those have arrived (`done`), and hand out
 again what had not when the connection broke (`rewind`). A message that had arrived in part is handed out whole again.
+
+A crash of the process loses nothing that is in the spool, and what arrived since its place was last saved comes twice.
+A crash of the machine also loses what was put there since then: `saving` makes messages durable, and only then the
+place up to which they have arrived; files go when that is durable.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from multid.lines.frames import StreamFraming, whole
+from multid.lines.logfile import make_folders, sync_path
 from multid.lines.record import Batch
 
 SEGMENT = 8 * 1024 * 1024
@@ -34,7 +41,7 @@ class Backlog(Protocol):
         """Take the messages of a batch; False where there is no room. OSError where the disk fails."""
 
     def read(self) -> bytes:
-        """Return the next whole messages, nothing if there are none."""
+        """Return the next whole messages, nothing if there are none. OSError where the disk fails."""
 
     def done(self, octets: int) -> None:
         """So many octets more of what was read have arrived."""
@@ -42,8 +49,8 @@ class Backlog(Protocol):
     def rewind(self) -> None:
         """What was read and is not done will be read again."""
 
-    def save(self) -> None:
-        """Remember across a restart what has arrived."""
+    def saving(self) -> Callable[[], None] | None:
+        """Return what makes durable all up to now, in any thread and one at a time; None where there is nothing new."""
 
     def close(self) -> int:
         """Return how many lines are given up, which are settled as dropped."""
@@ -95,7 +102,7 @@ class MemoryBacklog:
         self._sent.clear()
         self._done = 0
 
-    def save(self) -> None:
+    def saving(self) -> None:
         """Backlog API: memory is not saved."""
 
     def close(self) -> int:
@@ -111,22 +118,25 @@ class MemoryBacklog:
 
 
 class Spool:
-    """Files in a folder; a batch is settled when it is in one. What has not arrived is there after a restart, too.
-
-    What arrived since `save` was called last is sent again after a crash of the process.
-    """
+    """Files in a folder; a batch is settled when it is in one. What has not arrived is there after a restart, too."""
 
     def __init__(self, folder: Path, limit: int, framing: StreamFraming) -> None:
         self._folder = folder
         self._limit = limit
         self._framing = framing
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for parent in make_folders(str(folder)):
+            sync_path(parent)
         self._reading = self._saved = self._position()  # the file and the place in it that is read next
         self._sent: deque[tuple[int, int, int]] = deque()  # file, place and size of each piece on its way
         self._done = 0  # octets of the first of them
+        self._skip = 0  # octets of what is read next that arrived over an earlier connection
         self._remove_before(self._reading[0])
         self._last = max([*self._numbers(), self._reading[0]])  # the file that is written
         self._writing = self._open(self._last)
+        self._dirty = {str(folder), str(self._path(self._last))}  # of what is there not all is on the disk
+        self._unsaved: set[str] = set()  # what a save that has begun is to make durable
+        self._one_at_a_time = Lock()
+        self._is_closed = False
         self._size = self._mend()
         self.octets = sum(self._path(number).stat().st_size for number in self._numbers()) - self._reading[1]
 
@@ -165,6 +175,7 @@ class Spool:
             return False
         if self._size and self._size + len(data) > SEGMENT:
             self._begin_file()
+        self._dirty.add(str(self._path(self._last)))
         self._append(data)
         self._size += len(data)
         self.octets += len(data)
@@ -175,6 +186,7 @@ class Spool:
         following = self._open(self._last + 1)
         os.close(self._writing)
         self._writing = following
+        self._dirty.add(str(self._folder))
         self._last += 1
         self._size = 0
 
@@ -189,6 +201,7 @@ class Spool:
 
     def read(self) -> bytes:
         """Backlog API."""
+        self._skip_arrived()
         data = self._read_piece(*self._reading)
         if not data and self._reading[0] < self._last:
             self._reading = (self._reading[0] + 1, 0)
@@ -221,29 +234,56 @@ class Spool:
     def rewind(self) -> None:
         """Backlog API."""
         if self._sent:
-            number, at, size = self._sent[0]
-            with self._path(number).open("rb") as file:
-                file.seek(at)
-                arrived = whole(file.read(size), self._framing, self._done)
-            self.octets -= arrived
-            self._reading = (number, at + arrived)
+            self._reading, self._skip = self._sent[0][:2], self._done
         self._sent.clear()
         self._done = 0
+        with suppress(OSError):  # then it is done when that is read
+            self._skip_arrived()
 
-    def save(self) -> None:
+    def _skip_arrived(self) -> None:
+        if self._skip:
+            number, at = self._reading
+            arrived = whole(self._read_piece(number, at), self._framing, self._skip)
+            self._reading, self._skip = (number, at + arrived), 0
+            self.octets -= arrived
+
+    def saving(self) -> Callable[[], None] | None:
         """Backlog API."""
         position = self._sent[0][:2] if self._sent else self._reading
+        self._unsaved |= self._dirty
+        self._dirty = set()
+        if position == self._saved and not self._unsaved:
+            return None
+
+        def save() -> None:
+            with self._one_at_a_time:
+                if not self._is_closed:
+                    self._save(position)
+
+        return save
+
+    def _save(self, position: tuple[int, int]) -> None:
+        for path in self._unsaved:
+            sync_path(path)
+        self._unsaved = set()
         if position == self._saved:
             return
         unfinished = self._folder / f"{_POSITION}.tmp"
         unfinished.write_text(f"{position[0]} {position[1]}\n")
+        sync_path(str(unfinished))
         unfinished.rename(self._folder / _POSITION)
+        sync_path(str(self._folder))
         self._saved = position
         self._remove_before(position[0])
 
     def close(self) -> int:
         """Backlog API: nothing is given up."""
         self.rewind()
-        self.save()
-        os.close(self._writing)
+        with self._one_at_a_time:  # a save that has begun; one that has not has nothing left to do
+            self._is_closed = True
+            try:
+                self._unsaved |= self._dirty
+                self._save(self._reading)
+            finally:
+                os.close(self._writing)
         return 0

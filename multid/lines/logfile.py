@@ -91,7 +91,7 @@ class LogFile:
                 _write_again(again, descriptor)
                 os.fdatasync(descriptor)
                 for folder in folders:
-                    sync_folder(folder)
+                    sync_path(folder)
             finally:
                 os.close(descriptor)
 
@@ -129,7 +129,7 @@ class LogFile:
 
 
 def make_folders(path: str) -> list[str]:
-    """Make a folder, and return the folders that were given a name by that, for `sync_folder`."""
+    """Make a folder, and return the folders that were given a name by that, for `sync_path`."""
     named_in = []
     at = path
     while at and not os.path.isdir(at):
@@ -139,13 +139,13 @@ def make_folders(path: str) -> list[str]:
     return named_in
 
 
-def sync_folder(path: str) -> None:
-    """Make the names in a folder durable."""
-    folder = os.open(path or ".", _FOLDER)
+def sync_path(path: str) -> None:
+    """Make durable what was written to a file, or the names in a folder."""
+    descriptor = os.open(path or ".", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _enter(part: str, folder: int) -> tuple[int, bool]:

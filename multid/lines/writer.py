@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from multid.lines.format import FORMATS
-from multid.lines.logfile import make_folders, sync_folder
+from multid.lines.logfile import make_folders, sync_path
 from multid.lines.logfiles import FileOptions, InThread, LogFiles, Unsynced
 from multid.lines.output import Pressure
 from multid.lines.record import Batch
@@ -73,7 +73,7 @@ class FileWriter(WaitingOutput):
         else:
             for folder in make_folders(self._options.path.root):
                 if self._options.sync != "never":
-                    sync_folder(folder)
+                    sync_path(folder)
 
     def start(self) -> None:
         """Begin to look at the files from time to time."""

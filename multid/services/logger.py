@@ -395,7 +395,7 @@ class LoggerService(NetworkService):
         if output.forward.transport == "udp":
             return DatagramForwarder(self.name, output.options(), reactor, in_thread)
         tls = client_context(output.named, output.tls.ca, output.tls.certificate)
-        return Forwarder(self.name, output.options(tls), reactor, self._press)
+        return Forwarder(self.name, output.options(tls), reactor, in_thread, self._press)
 
     def _press(self, waits: bool) -> None:
         was_waiting = self.is_waiting

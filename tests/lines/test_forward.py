@@ -4,6 +4,7 @@ import os
 import socket
 from contextlib import suppress
 from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -12,7 +13,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from multid.config.target import parse_target
 from multid.lines import backlog as backlogs
-from multid.lines import forward, syslog
+from multid.lines import forward, hop, syslog
 from multid.lines.backlog import MemoryBacklog, Spool
 from multid.lines.datagrams import DatagramForwarder
 from multid.lines.forward import Forwarder, ForwardOptions
@@ -75,8 +76,10 @@ class Rig:
         self.begin()
 
     def begin(self) -> None:
-        hop = parse_target(f"tcp:127.0.0.1:{self.collector.port}")
-        self.output = Forwarder("log", ForwardOptions(hop, **self.options), self.loop, self.pressure.append)
+        target = parse_target(f"tcp:127.0.0.1:{self.collector.port}")
+        self.output = Forwarder(
+            "log", ForwardOptions(target, **self.options), self.loop, maybeDeferred, self.pressure.append
+        )
         self.output.open()
         self.output.start()
 
@@ -272,13 +275,14 @@ class Unreachable:
         return fail(ConnectionRefusedError("refused"))
 
 
-def test_calls_are_repeated_after_longer_and_longer(logged):
+def test_calls_are_repeated_after_longer_and_longer(logged, monkeypatch):
     clock = Clock()
-    output = Forwarder("log", ForwardOptions(parse_target("tcp:a:1")), clock, lambda waits: None)
-    output._endpoint = Unreachable(clock)
+    endpoint = Unreachable(clock)
+    monkeypatch.setattr(hop, "HostnameEndpoint", lambda *_, **__: endpoint)
+    output = Forwarder("log", ForwardOptions(parse_target("tcp:a:1")), clock, maybeDeferred, lambda waits: None)
     output.start()
     clock.pump([0.5] * 500)
-    assert [later - sooner for sooner, later in pairwise(output._endpoint.calls)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert [later - sooner for sooner, later in pairwise(endpoint.calls)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert len(logged) == 1
 
 
@@ -367,7 +371,9 @@ def test_a_spool_of_many_files_is_bounded_and_leaves_none_behind(tmp_path, monke
     while data := spool.read():
         read += data
         spool.done(len(data))
-        spool.save()
+        save = spool.saving()
+        if save is not None:
+            save()
     assert read == sent
     assert sorted(path.name for path in folder.iterdir()) == ["0000000000000009", "position"]
     spool.close()
@@ -384,6 +390,87 @@ def test_a_spool_cuts_off_what_a_crash_left_half_written(tmp_path):
     assert b"".join(iter(again.read, b"")) == b"3 one3 two4 four"
     for each in (spool, again):
         each.close()
+
+
+def test_messages_are_durable_before_the_place_up_to_which_they_arrived(tmp_path, monkeypatch):
+    """And a file goes only when that place is; nothing new costs nothing."""
+    monkeypatch.setattr(backlogs, "SEGMENT", 10)
+    folder = tmp_path / "spool"
+    done: list[str] = []
+    spool = Spool(folder, 1000, "lf")
+    spool.saving()()
+    sync, rename, unlink = os.fsync, os.rename, os.unlink
+    monkeypatch.setattr("os.fsync", lambda fd: (done.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd)))
+    monkeypatch.setattr(Path, "rename", lambda path, to: (done.append(f"rename {path}"), rename(path, to)))
+    monkeypatch.setattr(Path, "unlink", lambda path: (done.append(f"unlink {path}"), unlink(path)))
+    spool.put(b"first\n", batch(b"first"))
+    spool.put(b"second\n", batch(b"second"))
+    for _ in range(2):
+        spool.done(len(spool.read()))
+    spool.read()
+    spool.saving()()
+    assert {str(folder), *(f"{folder}/{number:016d}" for number in (0, 1))} == set(done[:3])
+    assert done[3:] == [
+        f"{folder}/position.tmp", f"rename {folder}/position.tmp", str(folder), f"unlink {folder}/{0:016d}",
+    ]  # fmt: skip
+    assert spool.saving() is None
+    spool.close()
+
+
+def test_a_save_that_comes_after_the_end_leaves_the_spool_to_its_next_user(tmp_path):
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 1000, "lf")
+    spool.put(b"one\n", batch(b"one"))
+    late = spool.saving()
+    spool.close()
+    again = Spool(folder, 1000, "lf")
+    again.done(len(again.read()))
+    again.close()
+    late()
+    last = Spool(folder, 1000, "lf")
+    assert last.read() == b""
+    last.close()
+
+
+def test_a_spool_that_cannot_be_made_durable_is_said_once(rig, tmp_path, monkeypatch, logged):
+    def fails(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    one = rig(spool=tmp_path / "spool")
+    one.write(b"one")
+    one.until_received(b"one\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fails)
+        for line in (b"two", b"three"):
+            one.write(line)
+            one.loop.now += 1
+            one.loop.runUntilCurrent()
+        assert one.output.status()["problem"] == "spool: Input/output error"
+    assert len([event for event in logged if "may lose" in str(event.get("what"))]) == 1
+    one.until(lambda: not one.output.status()["problem"])
+    one.until_received(b"one\ntwo\nthree\n")
+
+
+def test_a_spool_that_cannot_be_read_for_a_while_loses_and_doubles_nothing(rig, tmp_path, monkeypatch):
+    """As when there is no descriptor to spare, also at the moment at which the connection breaks."""
+
+    def fails(*_: object) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    one = rig(spool=tmp_path / "spool")
+    one.write(b"one")
+    one.until_received(b"one\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "_read_piece", fails)
+        one.collector.go()
+        one.write(b"two")
+        one.until(lambda: one.output._link is None)
+        one.write(b"three")
+        one.collector.come()
+        one.until(lambda: one.output._link is not None)
+        assert one.output.status()["problem"] == "spool: Too many open files"
+    one.until_received(b"one\ntwo\nthree\n")
+    one.until(lambda: not one.output.status()["problem"])
 
 
 @pytest.mark.parametrize("position", ["", "nonsense", "7 0", "0 99999"])
@@ -417,7 +504,7 @@ def test_a_spool_that_cannot_be_written_is_told_at_once(loop, tmp_path):
     (tmp_path / "file").write_text("")
     options = ForwardOptions(parse_target("tcp:a:1"), spool=tmp_path / "file" / "spool")
     with pytest.raises(OSError, match="file"):
-        Forwarder("log", options, loop, lambda waits: None).open()
+        Forwarder("log", options, loop, maybeDeferred, lambda waits: None).open()
 
 
 def test_a_peer_that_takes_nothing_has_some_time_when_we_stop(loop, logged):
