@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from multid.mail.events import Close, Discard, Event, Send
-from multid.mail.replies import TOO_MANY_ERRORS
+from multid.mail.replies import TOO_MANY_COMMANDS, TOO_MANY_ERRORS
 from multid.mail.reply import Reply
 from multid.mail.settings import InboundSettings, Peer
 from multid.mail.transaction import Transaction
+
+SPARE_COMMANDS = 300
+"""Commands between two mails beyond the recipients that one may have."""
 
 State = Literal["command", "auth", "data", "chunk", "waiting", "closed"]
 
@@ -33,6 +36,7 @@ class Dialogue:
         self._peer = peer
         self._clock = clock
         self._errors = 0
+        self._commands = 0  # since the last mail that was taken
         self._state: State = "command"
         self._buffer = b""
         self._at = 0
@@ -81,10 +85,15 @@ class Dialogue:
     def _settle(self) -> None:
         if self._state not in {"command", "auth"}:
             return
-        last = self._ending or (TOO_MANY_ERRORS if self._errors >= self._settings.max_errors else None)
+        last = self._ending or self._too_many()
         if last is not None:
             self._reply(last)
             self._close(last.text)
+
+    def _too_many(self) -> Reply | None:
+        if self._errors >= self._settings.max_errors:
+            return TOO_MANY_ERRORS
+        return TOO_MANY_COMMANDS if self._commands > self._settings.max_recipients + SPARE_COMMANDS else None
 
     def _reply(self, reply: Reply) -> None:
         self._replies.append(reply)

@@ -21,6 +21,9 @@ from multid.mail.replies import (
 from multid.mail.reply import OK, Reply
 from multid.mail.transaction import Transaction
 
+WORTH_A_COMMAND = 1024
+"""Octets of a chunk that pay for its command."""
+
 
 class Intake(Dialogue):
     """A conversation that takes content."""
@@ -65,6 +68,7 @@ class Intake(Dialogue):
         size, self._is_last_chunk = parse_bdat(argument)
         self._chunk_refusal = self._refuse_chunk()
         self._chunk_left = size
+        self._commands -= size >= WORTH_A_COMMAND
         if size > self._settings.most_data:
             self._reply(TOO_MUCH_DATA)
             self._close(TOO_MUCH_DATA.text)
@@ -144,4 +148,4 @@ class Intake(Dialogue):
         self._mail = None
         self._reply(reply)
         if reply.is_positive:
-            self._errors = 0
+            self._errors = self._commands = 0

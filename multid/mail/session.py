@@ -10,8 +10,9 @@ meanwhile are kept.
 Guarantees: the same octets give the same replies however they are split. Every reply to a command is one `Reply`.
 Only a peer that is trusted or has logged in relays. Nothing that came in clear behind STARTTLS is ever read. Content
 never becomes a command: what is wrong with a mail is told at its end, and after twice the size limit the connection
-is closed. A command line is at most 2 KiB, in AUTH 12 KiB; after a longer one, after `max_errors` refusals, and for
-HTTP the connection is closed.
+is closed. A command line is at most 2 KiB, in AUTH 12 KiB; after a longer one, after `max_errors` refusals, after 300
+commands more than a mail may have recipients and no mail, and for HTTP the connection is closed: so what one client can
+make us do and say in one go is bounded.
 """
 
 import re
@@ -88,6 +89,7 @@ class Session(Intake):
         if end < 0:
             return False
         line, self._at = self._buffer[self._at : end + 1], end + 1
+        self._commands += 1
         if self._state == "auth":
             reply, what = self._respond(line), "AUTH"
         else:

@@ -330,6 +330,29 @@ def test_errors_are_forgiven_when_a_mail_is_taken() -> None:
     assert not conversation.closed
 
 
+def test_after_300_commands_more_than_there_may_be_recipients_without_a_mail_the_session_ends() -> None:
+    conversation = Conversation(replace(SETTINGS, max_recipients=5))
+    for _ in range(305):
+        assert conversation.line("NOOP").startswith(b"250")
+    assert not conversation.closed
+    assert b"\r\n421 4.7.0 Too many commands" in conversation.line("NOOP")
+    assert conversation.closed
+
+
+def test_commands_are_forgiven_when_a_mail_is_taken_and_large_chunks_are_none() -> None:
+    conversation = Conversation(replace(SETTINGS, max_recipients=5))
+    for _ in range(300):
+        conversation.line("NOOP")
+    ready(conversation).feed(b".\r\n")
+    for line in ("MAIL FROM:<a@b>", "RCPT TO:<c@d>", *["NOOP"] * 303):
+        conversation.line(line)
+    for _ in range(50):
+        conversation.feed(b"BDAT 1024\r\n" + b"x" * 1022 + b"\r\n")
+    assert not conversation.closed
+    conversation.feed(b"BDAT 1023\r\n" + b"x" * 1023)
+    assert conversation.closed
+
+
 def test_a_recipient_too_many_is_no_error() -> None:
     conversation = Conversation(replace(SETTINGS, max_errors=3, max_recipients=1))
     for line in ("EHLO client", "MAIL FROM:<a@b>", *(f"RCPT TO:<c{n}@d>" for n in range(9))):
