@@ -51,6 +51,7 @@ deb:
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q multid
 	touch $@
 
 .venv/.tools: pyproject.toml

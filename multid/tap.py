@@ -2,7 +2,14 @@
 
 Everything that can be wrong with the file is said here, before twistd forks: on stderr, with exit status 78 and
 without a traceback. Nothing is opened, bound or started until the service is.
+
+Nearly all that is made until then stays, so the collector of cycles rests meanwhile, which is a tenth of the start, and
+never goes through it later.
 """
+
+import gc
+
+gc.disable()
 
 import os
 import time
@@ -64,7 +71,13 @@ def makeService(options: Options, reactor: Any = None) -> Daemon:
         foreground=options.parent is None or options.parent["nodaemon"],
     )
     daemon.front = Admin(daemon)
+    reactor.callWhenRunning(_collect)
     return daemon
+
+
+def _collect() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def _logbook(options: Options) -> Logbook:
