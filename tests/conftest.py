@@ -14,6 +14,8 @@ from multid.kinds import discover
 from multid.net.service import NetworkService
 from tests.loop import Loop, runtime
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every process of a test would compile all of multid anew
+
 settings.register_profile(
     "multid", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # a busy machine is no defect

@@ -27,12 +27,13 @@ def generator():
 
 
 GENERATE = generator()
+SECTIONS = GENERATE.sections()
 
 
-@pytest.mark.parametrize(("path", "name"), GENERATE.sections(), ids=lambda part: Path(part).name)
+@pytest.mark.parametrize(("path", "name"), SECTIONS, ids=lambda part: Path(part).name)
 def test_the_generated_part_is_current(path, name):
     document = path.read_text("utf-8")
-    text = GENERATE.sections()[path, name]
+    text = SECTIONS[path, name]
     assert GENERATE.replaced(document, name, text) == document, "run: python docs/generate.py"
 
 

@@ -84,7 +84,7 @@ def test_ready_comes_when_all_have_been_tried_and_names_what_is_up_and_what_is_n
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         services = {"echo": {"listen": LOOPBACK}, "time": {"listen": f"tcp:{port}:interface=127.0.0.1"}}
-        with Managed(tmp_path, {"services": services}, manager) as multid:
+        with Managed(tmp_path, {"services": services}, manager, WATCHDOG_USEC="400000") as multid:
             ready = manager.wait_for("READY=1")
             assert f"STATUS=echo up; time down (cannot listen on tcp:{port}:interface=127.0.0.1: in use by" in ready
             taken.close()
@@ -111,11 +111,11 @@ def test_killed_or_stopped_the_next_process_answers_on_the_same_sockets(tmp_path
     """Clients that connect while there is no process wait, and are served."""
     path = tmp_path / "echo.sock"
     config = {"services": {"echo": {"listen": [LOOPBACK, "udp:0:interface=127.0.0.1", f"unix:{path}"]}}}
-    for number in (signal.SIGKILL, signal.SIGTERM):
-        with Managed(tmp_path, config, manager) as multid:
-            manager.wait_for("READY=1")
-            ports = multid.ports("echo")
-            multid.stop(number)
+    with Managed(tmp_path, config, manager) as multid:
+        manager.wait_for("READY=1")
+        ports = multid.ports("echo")
+        multid.stop(signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGKILL):
         manager.drain()
         manager.told.clear()
         tcp = socket.create_connection(("127.0.0.1", ports[0]), timeout=10)
@@ -133,7 +133,7 @@ def test_killed_or_stopped_the_next_process_answers_on_the_same_sockets(tmp_path
             assert multid.ports("echo") == ports
             manager.wait_for("READY=1")
             assert not any("FDSTORE=1" in one for one in manager.told), "what is kept is not sent again"
-            multid.stop(signal.SIGKILL)
+            multid.stop(number)
 
 
 def test_what_the_file_names_no_more_is_given_up_at_the_next_start(tmp_path, manager) -> None:

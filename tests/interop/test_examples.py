@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,24 +26,35 @@ def test_every_example_is_tried() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} == set(SAID)
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_a_client_of_the_teaching_texts_gets_its_answers(tmp_path, name: str) -> None:
-    config = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text("utf-8"))
-    ((service, stanza),) = config["services"].items()
-    port = stanza["listen"].split(":")[1]
-    stanza["listen"] = stanza["listen"].replace(port, "0")
-    client = EXAMPLES / f"{name}_client.py"
-    assert port in client.read_text()
-    with Multid(tmp_path, config) as multid:
-        said = subprocess.run(
-            [sys.executable, client, str(multid.port(service))],
-            input="first\n第二\n",
-            env={"PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=20,
-            check=True,
-        )
-        assert re.fullmatch(SAID[name], said.stdout), said.stdout
+def stanza_of(name: str) -> dict:
+    """Return the one stanza of an example."""
+    ((_, stanza),) = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text("utf-8"))["services"].items()
+    return stanza
+
+
+@pytest.fixture(scope="module")
+def multid(tmp_path_factory) -> Iterator[Multid]:
+    """A daemon with the stanzas of all examples, each on a port of its own."""
+    services = {name: stanza_of(name) for name in SAID}
+    for stanza in services.values():
+        stanza["listen"] = re.sub(r"(?<=:)\d+", "0", stanza["listen"], count=1)
+    with Multid(tmp_path_factory.mktemp("examples"), {"services": services}) as multid:
+        yield multid
         multid.stop()
         assert "Traceback" not in multid.log
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_client_of_the_teaching_texts_gets_its_answers(multid: Multid, name: str) -> None:
+    client = EXAMPLES / f"{name}_client.py"
+    assert stanza_of(name)["listen"].split(":")[1] in client.read_text(), "both name the same port"
+    said = subprocess.run(
+        [sys.executable, client, str(multid.port(name))],
+        input="first\n第二\n",
+        env={"PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=20,
+        check=True,
+    )
+    assert re.fullmatch(SAID[name], said.stdout), said.stdout
