@@ -191,20 +191,26 @@ class Lane:
             self._open -= 1
             raise
         else:
-            self.breaker.succeeded()
-            self.error = None
-            self.on_room(self)
-            self._connections.add(connection)
-            try:
-                await self._work(connection)
-            finally:
-                self._open -= 1
-                self._working.discard(connection)
-                await connection.quit()
-                self._connections.discard(connection)
+            await self._use(connection)
         finally:
             self._opening.discard(opening)
         self._ended()
+
+    async def _use(self, connection: Connection) -> None:
+        self.breaker.succeeded()
+        self.error = None
+        self.on_room(self)
+        self._connections.add(connection)
+        refusal: HopError | None = None
+        try:
+            refusal = await self._work(connection)
+        finally:
+            self._open -= 1
+            self._working.discard(connection)
+            if refusal is not None:
+                self._failed(refusal)
+            await connection.quit()
+            self._connections.discard(connection)
 
     async def _connect(self) -> Connection:
         error = HopError(Reply(451, "4.4.4", "The destination has no mail server"))
@@ -217,13 +223,14 @@ class Lane:
                 raise CancelledError
         raise error
 
-    async def _work(self, connection: Connection) -> None:
+    async def _work(self, connection: Connection) -> HopError | None:
+        """Send mails while there are any; return why the destination takes none, if one shows that."""
         while connection.is_usable and (job := await self._next(connection)):
             self._working.add(connection)
             await self._pace()
             if self._stopped is not None:
                 job.done(job, _SHUTTING_DOWN)
-                return
+                break
             result: Result
             try:
                 replies = await connection.deliver(job.mail, job.places)
@@ -232,14 +239,15 @@ class Lane:
             except HopError as error:
                 if connection.is_stale:
                     self._waiting.appendleft(job)
-                    return
-                self.error = error.reply
-                result = error
+                    break
+                job.done(job, error)
+                return error
             except Exception:
                 result = Failure()
             self._working.discard(connection)
             job.done(job, result)
             self.on_room(self)
+        return None
 
     async def _next(self, connection: Connection) -> Job | None:
         if not self._waiting and self._stopped is None:
@@ -276,6 +284,7 @@ class Lane:
     def _failed(self, error: HopError) -> None:
         if error.reply.is_permanent:
             self._give_back(error)
+            self.on_room(self)
             return
         self.error = error.reply
         now = self.reactor.seconds()
@@ -311,7 +320,9 @@ class Lane:
     def _ended(self) -> None:
         if self._stopped is None:
             self._open_more()
-        elif not self._open and not self._stopped.called:
+            return
+        self._give_back(_SHUTTING_DOWN)
+        if not self._open and not self._stopped.called:
             self._stopped.callback(None)
 
     def _crashed(self, failure: Failure) -> None:

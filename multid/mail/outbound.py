@@ -55,7 +55,7 @@ class Connection(Conversation):
     """An SMTP client; see the module.
 
     `name` is what we are called in EHLO. `is_stale` while no reply to a mail shows that the connection, which has
-    carried another, is alive.
+    carried another, is alive and free for it.
     """
 
     def __init__(self, reactor: Any, hop: Hop, name: str, login: Login | None = None) -> None:
@@ -152,7 +152,7 @@ class Connection(Conversation):
         """Send a mail to the recipients at `places`, and return the reply for each.
 
         HopError if the hop turns out not to be usable, which is about no recipient: the connection of an earlier mail
-        ends before MAIL is answered, or a login is wanted that we do not have.
+        ends before MAIL is answered (`is_stale`), or a login is wanted that we do not have.
         """
         try:
             self._check_size(mail.envelope)
@@ -188,6 +188,7 @@ class Connection(Conversation):
         commands = [self._mail(envelope, mail), *(self._rcpt(envelope.recipients[place]) for place in places)]
         ahead = "PIPELINING" in self.extensions
         if self._in_transaction:
+            self.is_stale = True
             self._demand(await self.ask("RSET", MAIL), "RSET")
         self._in_transaction = True
         if ahead:

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -72,10 +72,15 @@ class QueueSettings:
 
 @dataclass
 class Handling:
-    """A mail in memory: as it is now, and which open recipients wait for something other than their time."""
+    """A mail in memory: as it is now, and which open recipients wait for something other than their time.
+
+    `routes` are those that were looked at, `lanes` those it is parked at.
+    """
 
     mail: QueuedMail
+    routes: tuple[Route, ...]
     parked: list[int] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)
     unrouted: list[int] = field(default_factory=list)
     is_deleted: bool = False
 
@@ -236,6 +241,7 @@ class DeliveryQueue:
         self.unrouted.pop(id_, None)
         for lane in self.lanes.values():
             lane.parked.pop(id_, None)
+        self._arrived(self._brought.pop(id_, None))
 
     # What is due
 
@@ -321,11 +327,10 @@ class DeliveryQueue:
             self.agenda.put(id_, self._reactor.seconds() + _LOOK_AGAIN)
             return
         finally:
-            if lane is not None:
-                lane.promised -= 1
+            self._arrived(lane)
         if mail is None or mail.state is not MailState.READY:
             return
-        handling = self.active[id_] = Handling(mail)
+        handling = self.active[id_] = Handling(mail, self.settings.routes)
         try:
             await self._try(handling)
         except Exception:
@@ -340,10 +345,10 @@ class DeliveryQueue:
                 tries.append(Deferred.fromCoroutine(self._deliver(handling, lane, places)))
             else:
                 tries.append(Deferred.fromCoroutine(self._park(handling, lane, places)))
-        if len(tries) == 1:
-            await tries[0]
-        elif tries:
-            await gatherResults(tries, consumeErrors=True)
+        # All of them end first: what is being sent to one recipient must not be tried again for another's error.
+        for _, result in await DeferredList(tries, consumeErrors=True):
+            if isinstance(result, Failure):
+                result.raiseException()
 
     def _groups(self, handling: Handling) -> list[tuple[Lane, list[int]]]:
         """Return the recipients that are due, by the lanes they go to."""
@@ -356,7 +361,7 @@ class DeliveryQueue:
             if mail.deliveries[place].due > due:
                 continue
             address = mail.envelope.recipients[place].address
-            route = find_route(self.settings.routes, mail.envelope.sender, address)
+            route = find_route(handling.routes, mail.envelope.sender, address)
             if route is None:
                 handling.unrouted.append(place)
                 continue
@@ -381,6 +386,7 @@ class DeliveryQueue:
         return find
 
     async def _deliver(self, handling: Handling, lane: Lane, places: list[int]) -> None:
+        lane.parked.pop(handling.mail.envelope.id, None)
         done: Deferred[Result] = Deferred()
         lane.put(Job(handling.mail, places, lambda _, result: done.callback(result)))
         result = await done
@@ -406,6 +412,7 @@ class DeliveryQueue:
         if lane.is_stopped:
             return
         handling.parked += places
+        handling.lanes.append(lane)
         lane.parked[handling.mail.envelope.id] = None
         if lane.is_down:
             judgement = judge_untried(
@@ -422,12 +429,18 @@ class DeliveryQueue:
         while lane.parked and lane.room:
             id_ = next(iter(lane.parked))
             del lane.parked[id_]
-            if id_ in self.agenda:
+            if id_ in self.agenda and id_ not in self._brought:
                 lane.promised += 1
                 self._brought[id_] = lane
                 brought.append(id_)
         self._bring(brought)
         self._kick()
+
+    def _arrived(self, lane: Lane | None) -> None:
+        """A mail that was promised to a lane is there, or will not come: then another may."""
+        if lane is not None:
+            lane.promised -= 1
+            self._reactor.callLater(0, self._on_room, lane)
 
     # Results
 
@@ -466,17 +479,22 @@ class DeliveryQueue:
 
     async def _write(self, update: Update) -> None:
         """Write an update, however long it takes: what it says has happened."""
-        while True:
-            try:
-                await self.spool.update(update)
-                return
-            except SpoolError as error:
-                if error.reply.code == LOCAL_ERROR.code:
-                    raise
-                self.log.error("{mail}: cannot be written: {error}", mail=update.id, error=error)
-                self._troubled += 1
+        is_troubled = False
+        try:
+            while True:
+                try:
+                    await self.spool.update(update)
+                    return
+                except SpoolError as error:
+                    if error.reply.code == LOCAL_ERROR.code:
+                        raise
+                    self.log.error("{mail}: cannot be written: {error}", mail=update.id, error=error)
+                if not is_troubled:
+                    is_troubled = True
+                    self._troubled += 1
                 await deferLater(self._reactor, _SPOOL_RETRY)
-                self._troubled -= 1
+        finally:
+            self._troubled -= is_troubled
 
     async def _beginning(self, content: Content) -> bytes:
         if content.path is None:
@@ -533,11 +551,15 @@ class DeliveryQueue:
             for place in mail.open
             if place not in handling.parked + handling.unrouted
         ]
-        if handling.parked:
+        has_moved = handling.unrouted and handling.routes is not self.settings.routes
+        if has_moved or any(id_ not in lane.parked for lane in handling.lanes):
+            # What it was to wait for came while other recipients were tried.
+            waits.append(0.0)
+        elif handling.parked:
             age = now - mail.envelope.received_at
             deadlines = [retry.expire - age] + ([retry.warn - age] if retry.warn is not None else [])
             waits.append(max(_LOOK_AGAIN, min((left for left in deadlines if left > 0), default=0.0)))
-        if handling.unrouted:
+        if handling.unrouted and not has_moved:
             self.unrouted[id_] = None
         if waits:
             self.agenda.put(id_, self._reactor.seconds() + min(waits))

@@ -412,6 +412,16 @@ def test_530_to_mail_is_no_fault_of_the_mail(client: Client):
     connection = client.connect(client.server(answers={"MAIL": b"530 5.7.0 Authentication required\r\n"}))
     with pytest.raises(HopError):
         client.deliver(connection, mail())
+    assert not connection.is_stale
+
+
+def test_a_connection_that_is_not_free_for_a_second_mail_is_no_fault_of_that(client: Client):
+    refused = {"RCPT": b"550 5.1.1 No\r\n", "RSET": b"421 4.7.0 Too many errors\r\n"}
+    connection = client.connect(client.server(answers=refused, extensions=()))
+    assert client.deliver(connection, mail())[0].code == 550
+    with pytest.raises(HopError):
+        client.deliver(connection, mail())
+    assert connection.is_stale
 
 
 def test_a_connection_that_died_between_two_mails_is_no_fault_of_the_second(client: Client):

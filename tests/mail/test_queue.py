@@ -130,8 +130,12 @@ class Rig:
 
     def settle(self) -> None:
         """Turn until nothing is to be done at this time."""
-        while any(call.getTime() <= self.loop.now for call in self.loop.getDelayedCalls()) or self.loop.threadCallQueue:
+        for _ in range(10_000):
+            calls = self.loop.getDelayedCalls()
+            if not (self.loop.threadCallQueue or any(call.getTime() <= self.loop.now for call in calls)):
+                return
             self.loop.turn()
+        raise AssertionError("it never comes to rest")
 
     def pass_(self, seconds: float) -> None:
         """Let time pass, stopping at everything that happens."""
