@@ -33,7 +33,8 @@ class PathTemplate:
         names = {match[1] for match in fields}
         self.is_fixed = not names - {"service"} and not any(match[2] for match in fields)
         self.has_host = "host" in names
-        if text.endswith("/") or ".." in PurePosixPath(text[len(literal) :]).parts:
+        below = PurePosixPath(text).relative_to(self.root).parts
+        if text.endswith("/") or not below or ".." in below:
             raise ValueError(f"a path names a file below its folder, not {text!r}")
 
     def expand(self, service: str, peer: str, host: str, when: float) -> str:
