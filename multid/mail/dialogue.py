@@ -78,7 +78,8 @@ class Dialogue:
         while self._at < len(self._buffer) and self._STEPS[self._state](self):
             self._settle()
         self._buffer, self._at = (b"" if self._state == "closed" else self._buffer[self._at :]), 0
-        self._flush()
+        if self._replies:
+            self._flush()
         events, self._events = self._events, []
         return events
 
@@ -100,12 +101,12 @@ class Dialogue:
         self._errors += reply.is_permanent
 
     def _flush(self) -> None:
-        if self._replies:
-            self._events.append(Send(b"".join(map(bytes, self._replies))))
-            self._replies = []
+        self._events.append(Send(b"".join(map(bytes, self._replies))))
+        self._replies = []
 
     def _emit(self, event: Event) -> None:
-        self._flush()
+        if self._replies:
+            self._flush()
         self._events.append(event)
 
     def _wait(self, event: Event, answered: Callable[[Any], None]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, ISSLTransport
 from twisted.internet.protocol import Protocol
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from multid.mail.auth import Authenticator
     from multid.mail.envelope import Envelope
-    from multid.mail.sasl import Credentials
     from multid.mail.settings import InboundSettings, Peer
 
 SLOW_PIECE = 16384
@@ -150,56 +149,39 @@ class Inbound(Protocol):
         self._is_busy = True
         try:
             while self._events:
-                self._do(self._events.popleft())
+                event = self._events.popleft()
+                self._DO[type(event)](self, event)
         finally:
             self._is_busy = False
 
-    def _do(self, event: Event) -> None:
-        match event:
-            case Send(data):
-                self._send(data)
-            case Append(data):
-                self._append(data)
-            case Begin(size):
-                self._begin(size)
-            case Commit(envelope):
-                self._commit(envelope)
-            case Discard():
-                self._discard()
-            case Authenticate(credentials):
-                self._authenticate(credentials)
-            case StartTls():
-                self.transport.startTLS(self._reception.tls)
-                self._carry_out(self._session.answer("TLS"))
-            case Refused(what, reply):
-                self._told(what, reply)
-            case Close(reason):
-                self._close(reason)
-
-    def _send(self, data: bytes) -> None:
+    def _send(self, event: Send) -> None:
         self._octets, self._progress = 0, self._reception.now()
-        self.transport.write(data)
+        self.transport.write(event.data)
 
-    def _told(self, what: str, reply: Reply) -> None:
+    def _start_tls(self, _event: StartTls) -> None:
+        self.transport.startTLS(self._reception.tls)
+        self._carry_out(self._session.answer("TLS"))
+
+    def _told(self, event: Refused) -> None:
         self._reception.taken.refused += 1
         self._refusals += 1
         if self._refusals <= MOST_REFUSALS:
-            self.log.info("{peer}: {what}: {reply}", peer=str(self._peer), what=what, reply=str(reply))
+            self.log.info("{peer}: {what}: {reply}", peer=str(self._peer), what=event.what, reply=str(event.reply))
 
-    def _close(self, reason: str) -> None:
-        self.log.debug("{peer}: closed: {reason}", peer=str(self._peer), reason=reason)
+    def _close(self, event: Close) -> None:
+        self.log.debug("{peer}: closed: {reason}", peer=str(self._peer), reason=event.reason)
         self.transport.loseConnection()
 
-    def _begin(self, size: int) -> None:
+    def _begin(self, event: Begin) -> None:
         try:
-            self._incoming = self._reception.spool.begin(size)
+            self._incoming = self._reception.spool.begin(event.size)
         except SpoolError as error:
             self._carry_out(self._session.answer(self._refused(error)))
         else:
             self._carry_out(self._session.answer(self._incoming.id))
 
-    def _append(self, data: bytes) -> None:
-        behind = self._incoming.append(data) if self._incoming is not None else None
+    def _append(self, event: Append) -> None:
+        behind = self._incoming.append(event.data) if self._incoming is not None else None
         if behind is not None:
             self._is_behind = True
             behind.addCallback(self._caught_up).addErrback(self._broken)
@@ -208,22 +190,34 @@ class Inbound(Protocol):
         self._is_behind = False
         self._go_on()
 
-    def _discard(self) -> None:
+    def _discard(self, _event: Discard | None = None) -> None:
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.abort()
 
-    def _commit(self, envelope: Envelope) -> None:
+    def _commit(self, event: Commit) -> None:
         incoming, self._incoming = self._incoming, None
         if incoming is None:
             raise RuntimeError("a mail ends that has not begun")
-        self._wait(incoming.commit(envelope).addCallback(self._committed, envelope))
+        self._wait(incoming.commit(event.envelope).addCallback(self._committed, event.envelope))
 
-    def _authenticate(self, credentials: Credentials) -> None:
+    def _authenticate(self, event: Authenticate) -> None:
         authenticator = self._reception.authenticator
         if authenticator is None:
             raise RuntimeError("AUTH without anybody to ask")
-        self._wait(authenticator.verify(credentials, self._peer.host))
+        self._wait(authenticator.verify(event.credentials, self._peer.host))
+
+    _DO: ClassVar[dict[type[Event], Callable[[Any, Any], None]]] = {
+        Send: _send,
+        Begin: _begin,
+        Append: _append,
+        Commit: _commit,
+        Discard: _discard,
+        Authenticate: _authenticate,
+        StartTls: _start_tls,
+        Refused: _told,
+        Close: _close,
+    }
 
     def _committed(self, _: None, envelope: Envelope) -> Reply:
         self._reception.taken.mails += 1

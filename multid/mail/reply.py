@@ -12,8 +12,7 @@ at most 2 KiB. All else raises `ReplyError`, after which the connection is of no
 """
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 MAX_LINES = 100
 MAX_LINE = 2048
@@ -31,6 +30,7 @@ class Reply:
     code: int
     enhanced: str
     text: str
+    _wire: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.text.isprintable():
@@ -57,15 +57,17 @@ class Reply:
         return self.text.split("\n")
 
     def __bytes__(self) -> bytes:
-        return _wire(self)
+        """Return what is sent; made once, since most replies are constants."""
+        if not self._wire:
+            object.__setattr__(self, "_wire", _encoded(self))
+        return self._wire
 
     def __str__(self) -> str:
         """Return one line, for logs and reports: `250 2.0.0 Ok`."""
         return " ".join(filter(None, (str(self.code), self.enhanced, self.text.replace("\n", " "))))
 
 
-@lru_cache(maxsize=128)
-def _wire(reply: Reply) -> bytes:
+def _encoded(reply: Reply) -> bytes:
     prefix = f"{reply.enhanced} " if reply.enhanced else ""
     *first, last = [
         (prefix + line).encode("ascii", "backslashreplace")[: _WIRE_LINE - len("250 \r\n")] for line in reply.lines
