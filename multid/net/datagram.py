@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from twisted.internet.abstract import FileDescriptor
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 _DATAGRAMS_A_TURN = 64
 _OCTETS_A_TURN = 256 * 1024
 _LARGEST = 65536
+
+
+@lru_cache(maxsize=4096)
+def _peer(name: tuple[str, int]) -> Peer:
+    """Return who has a socket's name; who asks once mostly asks again."""
+    return Peer(unmapped(name[0]), name[1])
 
 
 @dataclass(frozen=True)
@@ -103,23 +110,23 @@ class DatagramListener(FileDescriptor):
         if origin is None and service.answers:
             service.guard.count(guard.DESTINATION)
             return
-        host, port = unmapped(name[0]), name[1]
+        peer = _peer(name)
         if service.followers:
-            service.tell("datagram", Peer(host, port), received_bytes=len(data))
-        reason = service.guard.refuses(host, port, data, now)
+            service.tell("datagram", peer, received_bytes=len(data))
+        reason = service.guard.refuses(peer.host, peer.port, data, now)
         if reason is not None and not (reason == guard.RATE and service.tells_rate and service.guard.tells(now)):
             return
         try:
             if reason is not None:
-                reply = service.beyond_rate(data, Peer(host, port))
+                reply = service.beyond_rate(data, peer)
             elif service.asks_for_more:
-                reply = service.asked(Question(self, data, Peer(host, port), ancillary.arrival(told), name, origin))
+                reply = service.asked(Question(self, data, peer, ancillary.arrival(told), name, origin))
             else:
-                reply = service.received(data, Peer(host, port))
+                reply = service.received(data, peer)
         except Exception:  # a fault of ours must not end the service
             service.failed()
             return
-        if reply is not None and service.guard.refuses_reply(host, len(data), len(reply)) is None:
+        if reply is not None and service.guard.refuses_reply(peer.host, len(data), len(reply)) is None:
             self.send(reply, name, origin)
 
     def send(self, reply: bytes, name: tuple[str, int], origin: ancillary.Ancillary | None) -> None:
