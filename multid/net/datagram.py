@@ -126,7 +126,9 @@ class DatagramListener(FileDescriptor):
         except Exception:  # a fault of ours must not end the service
             service.failed()
             return
-        if reply is not None and service.guard.refuses_reply(peer.host, len(data), len(reply)) is None:
+        if reply is None:
+            return
+        if len(reply) <= len(data) or service.guard.refuses_reply(peer.host, len(data), len(reply)) is None:
             self.send(reply, name, origin)
 
     def send(self, reply: bytes, name: tuple[str, int], origin: ancillary.Ancillary | None) -> None:

@@ -141,7 +141,7 @@ class Guard:
 
     def refuses_reply(self, host: str, request_size: int, reply_size: int) -> str | None:
         """Return the reason why a reply of this many octets is not sent, or None."""
-        if reply_size <= request_size or reply_size <= largest_reply(request_size, ":" in host) or self.any_size(host):
+        if reply_size <= largest_reply(request_size, ":" in host) or self.any_size(host):
             return None
         return self.count(SIZE)
 
