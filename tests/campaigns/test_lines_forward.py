@@ -47,7 +47,7 @@ class Collector:
 @pytest.mark.parametrize("framing", ["lf", "octet-counted"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_next_hop_away_under_load(campaign, tmp_path, how, framing) -> None:
-    times, away = campaign.times(2, 5), campaign.times(1.5, 60.0)
+    absences = campaign.times([1.5, 1.5], [60.0, 5.0])
     collector = Collector(tmp_path / "collector", framing)
     output = {
         "forward": f"tcp:127.0.0.1:{collector.port}",
@@ -59,7 +59,7 @@ def test_a_next_hop_away_under_load(campaign, tmp_path, how, framing) -> None:
     with Multid(tmp_path, {"services": {"logger": logger}}) as edge:
         port = edge.port("logger")
         with LineSenders(lambda: port, 4, seed=campaign.seed, per_second=500) as senders:
-            for _ in range(times):
+            for away in absences:
                 time.sleep(campaign.random.uniform(0.3, 1.0))
                 collector.go(how)
                 time.sleep(away)
@@ -71,7 +71,8 @@ def test_a_next_hop_away_under_load(campaign, tmp_path, how, framing) -> None:
     found = account(collector.folder)
     campaign.ledger.update(
         {
-            "times away": times,
+            "times away": len(absences),
+            "seconds away": sum(absences),
             "lines sent": senders.total,
             "lines in the file": found.total - found.missing,
             "lines missing": found.missing,
@@ -83,5 +84,5 @@ def test_a_next_hop_away_under_load(campaign, tmp_path, how, framing) -> None:
     if how == signal.SIGTERM:
         assert (found.missing, found.doubled, found.torn) == (0, 0, [])
     else:
-        assert 200 * (found.missing + found.doubled) <= times * SOCKET_BUFFERS
-        assert len(found.torn) <= 2 * times
+        assert 200 * (found.missing + found.doubled) <= len(absences) * SOCKET_BUFFERS
+        assert len(found.torn) <= 2 * len(absences)
