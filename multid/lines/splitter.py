@@ -6,17 +6,14 @@ left without a line end. However a stream is cut into chunks, the lines, their m
 Framings: `lf`, `crlf` and `nul` end a line by exactly that; all else, a lone CR or LF too, belongs to the line.
 `octet-counted` is RFC 6587 3.4.1, `LENGTH SP MESSAGE`. `auto` decides frame by frame: what begins with
 `[1-9][0-9]{0,6} SP <PRI>` is octet-counted, so a text that merely begins with digits never is; all else ends at LF,
-and one CR before it is not part of the line. A stream whose first 64 KiB begin no such frame is lines to its end, so
-nobody's text in the midst of a long stream of lines can swallow those behind it (and looking for it costs nothing).
-One line end at the end of a counted message is not part of it either. What has no length where one must stand is a
-line that ends at LF: nothing is thrown away for its framing.
+and one CR before it is not part of the line. One line end at the end of a counted message is not part of it either.
+What has no length where one must stand is a line that ends at LF: nothing is thrown away for its framing.
 
 A line longer than `max_line` is split into marked pieces, truncated with a mark, or dropped and counted; the next line
 is whole. Cuts do not part the octets of a UTF-8 character. Never is more held than `max_line` and a chunk.
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +28,6 @@ Drop = Callable[[str, int, int], None]
 _PRI = rb"<(?:0|[1-9]\d?|1[0-8]\d|19[01])>"
 _PART_OF_PRI = rb"<(?:0|[1-9]\d?|1[0-8]\d|19[01])?"
 _LONGEST_HEADER = len(b"9999999 <191>")
-_LOOK = 65536  # octets of a stream in which a first counted message may begin
 _LINE_END = 2  # octets of the longest line end that a counted message may carry
 
 
@@ -267,7 +263,6 @@ class FrameSplitter(Splitter):
         header = rb"[1-9]\d{0,6} " + (rb"(?=" + _PRI + rb")" if strict else b"")
         part = rb"[1-9]\d{0,6}" + (rb"(?: (?:" + _PART_OF_PRI + rb")?)?" if strict else b"")
         self._strict = strict
-        self._look = _LOOK if strict else sys.maxsize  # octets that are still to be looked at
         self._pri = re.compile(_PRI)
         self._header = re.compile(header)
         self._part = re.compile(part)
@@ -286,13 +281,8 @@ class FrameSplitter(Splitter):
         """Return the lines and messages that end in this chunk."""
         if self._head:
             chunk, self._head = self._head + chunk, b""
-        if self._look <= 0:
-            return super().feed(chunk)
         if not self._remaining and not self._any_frame(chunk):
-            text = self._without_head(chunk)
-            self._look -= len(text)
-            return super().feed(text)
-        self._look = sys.maxsize
+            return super().feed(self._without_head(chunk))
         return self._feed_frames(chunk)
 
     def end(self) -> list[Lines]:
@@ -331,13 +321,12 @@ class FrameSplitter(Splitter):
             return False
         if not self._in_line and self._header.match(chunk):
             return True
-        first = self._next.search(chunk, 0, min(len(chunk), self._look + _LONGEST_HEADER))
-        return first is not None and first.end() < self._look
+        return self._next.search(chunk) is not None
 
     def _without_head(self, chunk: bytes) -> bytes:
         """Set aside an end of the chunk that may become a length."""
         start = chunk.rfind(b"\n") + 1
-        if len(chunk) - start > _LONGEST_HEADER or (not start and self._in_line) or start >= self._look:
+        if len(chunk) - start > _LONGEST_HEADER or (not start and self._in_line):
             return chunk
         if self._part.fullmatch(chunk, start):
             self._head = chunk[start:]
@@ -350,37 +339,45 @@ class FrameSplitter(Splitter):
         while at < len(chunk):
             if self._remaining:
                 at = self._feed_body(chunk, at, out)
-            elif self._in_line or not self._header.match(chunk, at):
+            elif self._in_line:
                 at = self._feed_text(chunk, at, out)
             else:
                 at = self._feed_whole(chunk, at, out)
         return out
 
     def _feed_text(self, chunk: bytes, at: int, out: list[Lines]) -> int:
-        following = self._next.search(chunk, at)
-        if following:
-            out += super().feed(chunk[at : following.end()])
-            return following.end()
-        out += super().feed(self._without_head(chunk[at:]))
-        return len(chunk)
+        """Take what follows up to a line end."""
+        end = chunk.find(b"\n", at) + 1
+        out += super().feed(chunk[at:end] if end else self._without_head(chunk[at:]))
+        return end or len(chunk)
 
     def _feed_whole(self, chunk: bytes, at: int, out: list[Lines]) -> int:
-        """Take all messages from here that are whole, and begin the one that is not."""
+        """Take all messages and lines from here that are whole and not too long, and begin what follows."""
         start = at
-        messages: list[bytes] = []
-        while header := self._header.match(chunk, at):
-            size = int(header[0])
-            end = header.end() + size
-            if end > len(chunk) or size > self.max_line:
-                self._around = header.end() - at
-                self._remaining = size
-                self._long = size > self.max_line + _LINE_END
-                break
-            messages.append(_without_line_end(chunk[header.end() : end]))
+        whole: list[bytes] = []
+        header = self._header.match(chunk, at)
+        while True:
+            if header:
+                size = int(header[0])
+                end = header.end() + size
+                if end > len(chunk) or size > self.max_line:
+                    break
+                whole.append(_without_line_end(chunk[header.end() : end]))
+            else:
+                end = chunk.find(b"\n", at) + 1
+                if not end or end - at > self.max_line:
+                    break
+                whole.append(_without_line_end(chunk[at:end]))
             at = end
-        if messages:
-            out.append(pack(messages, at - start))
-        return at + self._around
+            header = self._header.match(chunk, at)
+        if whole:
+            out.append(pack(whole, at - start))
+        if not header:
+            return self._feed_text(chunk, at, out)
+        self._around = header.end() - at
+        self._remaining = size
+        self._long = size > self.max_line + _LINE_END
+        return header.end()
 
     def _feed_body(self, chunk: bytes, at: int, out: list[Lines]) -> int:
         body = chunk[at : at + self._remaining]
