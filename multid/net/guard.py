@@ -9,9 +9,10 @@ No reply goes to
   leaves it a quarter of its answers and more; `tells` says who of the others may be told so, in protocols that have a
   word for it;
 - anybody beyond `total_rate`;
-- a peer that repeats itself like a loop: the same octets from the same port, `REPEATS` times beyond its rate, or
-  `RUN` times without `RUN_GAP` seconds between two. It is muted for one second, for each further time twice as long
-  up to a minute; only that port with those octets is, so that nobody can mute a client whose datagrams he cannot guess;
+- a peer that repeats itself like a loop: without `RUN_GAP` seconds between two, the same octets from the same port,
+  `REPEATS` times beyond its rate or `RUN` times in all, whatever else it sends meanwhile. It is muted for one second,
+  for each further time twice as long up to a minute; only that port with those octets is, so that nobody can mute a
+  client whose datagrams he cannot guess;
 - a peer whose request was too small: a reply is at most 1.2 times its request, IP and UDP headers counted.
 
 Loopback is held to no rate and to no size, a peer named in `allow` to no size; whom `allow` and `deny` keep out is
@@ -50,6 +51,8 @@ FIRST_MUTE = 1.0
 LONGEST_MUTE = 60.0
 REPORT_EVERY = 10.0
 PEERS = 8192
+UNITS = 4
+"""How many ports and octets of a peer are watched: so many loops at once do not hide each other."""
 NAMED = 8
 """How many muted peers a report names."""
 
@@ -63,22 +66,54 @@ class Report:
     mutes: int
 
 
-class _Peer:
-    """What is known of one address; a unit is a port and octets, by their hash, so that no datagram is kept."""
+class _Unit:
+    """A port and octets of an address: how often they came, and until when they are muted."""
 
-    __slots__ = ("any_size", "bucket", "mute", "muted", "muted_until", "reason", "repeats", "run", "seen", "unit")
+    __slots__ = ("mute", "muted_until", "repeats", "run", "seen")
+
+    def __init__(self) -> None:
+        self.seen = -RUN_GAP
+        self.run = self.repeats = 0
+        self.mute = self.muted_until = 0.0
+
+    def loops(self, within: bool, now: float) -> bool:
+        """Count a datagram, within the rate or not, and return whether so many of them must be a loop."""
+        if now - self.seen < RUN_GAP:
+            self.run += 1
+        else:
+            self.run = self.repeats = 0
+        self.repeats += not within
+        self.seen = now
+        return self.repeats >= REPEATS or self.run >= RUN
+
+    def be_muted(self, now: float) -> None:
+        """Be silent for a while, twice as long as the last time if that was not long ago."""
+        is_recent = self.mute and now < self.muted_until + LONGEST_MUTE
+        self.mute = min(2 * self.mute, LONGEST_MUTE) if is_recent else FIRST_MUTE
+        self.muted_until = now + self.mute
+        self.run = self.repeats = 0
+
+
+class _Peer:
+    """What is known of one address: its last few units by the hash of port and octets, so that no datagram is kept."""
+
+    __slots__ = ("any_size", "bucket", "reason", "units")
 
     def __init__(self, reason: str | None, any_size: bool, bucket: TokenBucket | None) -> None:
         self.reason = reason
         self.any_size = any_size
         self.bucket = bucket
-        self.unit = 0
-        self.seen = 0.0
-        self.run = 0
-        self.repeats = 0
-        self.muted = 0
-        self.mute = 0.0
-        self.muted_until = 0.0
+        self.units: dict[int, _Unit] = {}
+
+    def unit(self, key: int) -> _Unit:
+        """Return a unit and make it the last; the one that was not seen for longest goes when they are too many."""
+        unit = self.units.pop(key, None)
+        if unit is None:
+            if len(self.units) >= UNITS:
+                del self.units[next(iter(self.units))]
+            unit = _Unit()
+        self.units[key] = unit
+        return unit
 
 
 class Guard:
@@ -128,12 +163,13 @@ class Guard:
             return None if peer.reason is None else self.count(peer.reason)
         if port < self._lowest_port:
             return self.count(LOW_PORT)
-        unit = hash((port, request))
-        if unit == peer.muted and now < peer.muted_until:
+        unit = peer.unit(hash((port, request)))
+        if now < unit.muted_until:
             return self.count(REPEATED)
         within = bucket.take(now)
-        if self._repeats(peer, unit, within, now):
-            self._mute(peer, host, port, now)
+        if unit.loops(within, now):
+            unit.be_muted(now)
+            self._note_mute(host, port)
             return self.count(REPEATED)
         if not within and not self._buckets.leaks():
             return self.count(RATE)
@@ -171,24 +207,7 @@ class Guard:
         self._mutes = 0
         return report
 
-    def _repeats(self, peer: _Peer, unit: int, within: bool, now: float) -> bool:
-        if unit != peer.unit:
-            peer.unit = unit
-            peer.run = peer.repeats = 0
-        elif now - peer.seen < RUN_GAP:
-            peer.run += 1
-        else:
-            peer.run = 0
-        peer.repeats += not within
-        peer.seen = now
-        return peer.repeats >= REPEATS or peer.run >= RUN
-
-    def _mute(self, peer: _Peer, host: str, port: int, now: float) -> None:
-        is_recent = peer.mute and now < peer.muted_until + LONGEST_MUTE
-        peer.mute = min(2 * peer.mute, LONGEST_MUTE) if is_recent else FIRST_MUTE
-        peer.muted = peer.unit
-        peer.muted_until = now + peer.mute
-        peer.run = peer.repeats = 0
+    def _note_mute(self, host: str, port: int) -> None:
         self._mutes += 1
         if len(self._muted) < NAMED:
             self._muted.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

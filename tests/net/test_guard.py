@@ -5,6 +5,8 @@ from ipaddress import ip_network
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multid.net import guard as g
 from multid.net.admission import Access
@@ -140,6 +142,24 @@ def test_a_loop_slower_than_the_rate_ends_too():
     assert answers.index(g.REPEATED) == g.RUN
 
 
+@pytest.mark.parametrize("loops", range(1, g.UNITS + 1))
+def test_loops_of_one_peer_do_not_hide_each_other(loops):
+    """Nor does somebody at its address who never says the same twice."""
+    guard = make(rate=1000, total_rate=1e9)
+    reasons = []
+    for number in range(g.RUN + 1):
+        reasons = [guard.refuses(PEER, 40000 + loop, b"to and fro", number * 0.1) for loop in range(loops)]
+        if loops < g.UNITS:
+            guard.refuses(PEER, 50000, b"%d" % number, number * 0.1)
+    assert reasons == [g.REPEATED] * loops
+
+
+def test_who_repeats_itself_beyond_its_rate_now_and_then_is_no_loop():
+    guard = make(rate=1)
+    for hour in range(20):
+        assert ask(guard, 3, start=hour * 3600.0) == [None, None, g.RATE]
+
+
 def test_a_monitor_that_asks_the_same_twice_a_second_is_no_loop():
     assert set(ask(make(), 5000, every=0.5)) == {None}
 
@@ -222,3 +242,103 @@ def test_counters_may_belong_to_the_caller_and_outlive_the_guard():
     make(refused=refused).refuses(PEER, 7, b"", 0)
     make(refused=refused).refuses(PEER, 7, b"", 0)
     assert refused[g.PORT] == 2
+
+
+HOSTS = ["192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8::8", "2001:db8:0:1::7", "127.0.0.1", "::1", "224.0.0.1"]
+STRANGERS = [host for host in HOSTS if not (host.startswith("127") or host in {"::1", "224.0.0.1"})]
+PREFIXES = {host: host if "." in host else host[: host.index("::")] for host in STRANGERS}
+requests = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.499, 0.5, 1.0, 70.0]),
+        st.sampled_from(HOSTS),
+        st.sampled_from([7, 123, 7007, 1023, 40000, 40001]),
+        st.sampled_from([b"", b"same", b"other"]),
+        st.integers(1, 30),
+    ),
+    max_size=60,
+)
+
+
+def answers(guard, asked):
+    """Ask in turn, each as often as it says, at once; yield the time, who asked, and what came of it."""
+    now = 0.0
+    for gap, host, port, data, times in asked:
+        now += gap
+        for _ in range(times):
+            yield now, host, port, data, guard.refuses(host, port, data, now)
+
+
+def most_in_any_stretch(moments, rate):
+    """Return how many moments there were in the worst stretch of time, beyond what its length allows at a rate."""
+    worst = 0.0
+    for first, start in enumerate(moments):
+        for number, end in enumerate(moments[first:], 1):
+            worst = max(worst, number - (end - start) * rate)
+    return worst
+
+
+@given(requests)
+def test_whatever_is_asked_no_port_that_might_loop_and_no_source_of_many_is_answered(asked):
+    guard = make(own_ports={7007}, lowest_port=1024)
+    for _, host, port, _, reason in answers(guard, asked):
+        if port in {7, 123, 7007}:
+            assert reason == g.PORT
+        elif host == "224.0.0.1":
+            assert reason == g.SOURCE
+        elif host in {"127.0.0.1", "::1"}:
+            assert reason is None
+        elif port < 1024:
+            assert reason == g.LOW_PORT
+
+
+@settings(max_examples=50)
+@given(requests, st.sampled_from([1, 5, 20]), st.sampled_from([3, 30, 5000]))
+def test_whatever_is_asked_the_answers_keep_to_both_budgets(asked, rate, total):
+    guard = make(rate=rate, total_rate=total)
+    given_to = {prefix: [] for prefix in PREFIXES.values()}
+    everybody = []
+    for now, host, _, _, reason in answers(guard, asked):
+        if reason is None and host in PREFIXES:
+            given_to[PREFIXES[host]].append(now)
+            everybody.append(now)
+    for moments in given_to.values():
+        assert most_in_any_stretch(moments, rate) <= 2 * rate + 1e-6
+    assert most_in_any_stretch(everybody, total) <= total + 1e-6
+
+
+@settings(max_examples=50)
+@given(requests, st.integers(0, 2**32))
+def test_who_is_muted_hears_nothing_until_it_is_over_and_nobody_else_is(asked, seed):
+    """Also with a leak: luck is for those beyond their rate, not for a loop."""
+    guard = make(rate=2, leak=0.5, random=Random(seed).random)
+    for now, host, port, data, reason in answers(guard, asked):
+        unit = guard._peers[host].units.get(hash((port, data)))
+        is_the_muted_one = unit is not None and now < unit.muted_until
+        assert (reason == g.REPEATED) <= is_the_muted_one
+        if reason is None and host in PREFIXES:
+            assert not is_the_muted_one
+        assert unit is None or unit.mute <= g.LONGEST_MUTE
+
+
+@given(st.sampled_from(STRANGERS), st.floats(0.0, 0.499), st.sampled_from([1, 20, 1e6]))
+@settings(max_examples=15)
+def test_a_loop_of_any_speed_gets_a_thousand_answers_at_most_before_it_is_muted(host, every, rate):
+    guard = make(rate=rate, total_rate=1e9)
+    reasons = ask(guard, g.RUN + 1, host=host, every=every)
+    assert g.REPEATED in reasons
+
+
+@given(st.integers(0, 65507), st.integers(0, 65507), st.sampled_from(HOSTS[:7]))
+def test_a_reply_that_may_go_to_a_stranger_is_no_more_than_a_fifth_larger(asked, reply, host):
+    headers = 48 if ":" in host else 28
+    is_small = 10 * (reply + headers) <= 12 * (asked + headers)
+    assert (make().refuses_reply(host, asked, reply) is None) == (is_small or host not in STRANGERS)
+
+
+@given(requests)
+def test_whatever_is_asked_each_refusal_is_counted_once_and_reported_once(asked):
+    guard = make(rate=1, total_rate=50)
+    refused = Counter(reason for *_, reason in answers(guard, asked) if reason is not None)
+    assert guard.refused == refused
+    report = guard.report(1e9)
+    assert (Counter(report.refused) if report else Counter()) == refused
