@@ -4,6 +4,9 @@
 a transaction is under way, is applied in the order of submission, committed with one fsync, and acknowledged together
 by one call back into the reactor. A change is acknowledged only when the commit that holds it has returned.
 
+Where many shared the last transaction, the next waits until as many have come, but `PATIENCE` at most: sessions that
+were acknowledged together come back together, and a commit costs as much as two mails. A few never wait.
+
 If a change is itself at fault, the transaction is rolled back and each change gets its own, so that only the culprit
 fails. If the store is (disk full, I/O error, read-only), none of the batch is acknowledged and the connection is
 closed; the next batch opens it anew, for after a failed fsync nobody knows what the old one's pages hold. A commit
@@ -24,6 +27,10 @@ from multid.mail.reply import LOCAL_ERROR, NO_ROOM
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
+
+MANY = 4
+PATIENCE = 0.005
+"""Seconds that a change waits for others to share its transaction."""
 
 Batch = list[tuple[T, "Deferred[None]"]]
 
@@ -54,6 +61,8 @@ class GroupCommit(Generic[T]):
         self._reactor = reactor
         self._store = store
         self._pending: Batch[T] = []
+        self._usual = 1
+        self._call: Any = None
         self._batches: SimpleQueue[Batch[T] | None] = SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._revoked: list[T] = []
@@ -71,11 +80,15 @@ class GroupCommit(Generic[T]):
         self._pending.append((change, done))
         if len(self._pending) == 1:
             # Not at once: the other sessions that are ready in this turn shall share the transaction.
-            self._reactor.callLater(0, self._hand_over)
+            self._call = self._reactor.callLater(PATIENCE if self._usual >= MANY else 0, self._hand_over)
+        elif len(self._pending) == self._usual:
+            self._call.reset(0)
         return done
 
     def stop(self) -> Deferred[None]:
         """Fires when all that was submitted has been tried, and the store is closed."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
         self._hand_over()
         self._batches.put(None)
         return self._stopped
@@ -84,6 +97,14 @@ class GroupCommit(Generic[T]):
         batch, self._pending = self._pending, []
         if batch:
             self._batches.put(batch)
+
+    def _acknowledge(self, batch: "Batch[T]", errors: list[SpoolError | None]) -> None:
+        self._usual = len(batch)
+        for (_, done), error in zip(batch, errors, strict=True):
+            if error is None:
+                done.callback(None)
+            else:
+                done.errback(error)
 
     # On the writer's thread
 
@@ -95,7 +116,7 @@ class GroupCommit(Generic[T]):
             return
         self._reactor.callFromThread(started.callback, None)
         while batch := self._take():
-            self._reactor.callFromThread(_acknowledge, batch, self._commit([change for change, _ in batch]))
+            self._reactor.callFromThread(self._acknowledge, batch, self._commit([change for change, _ in batch]))
         self._close()
         self._reactor.callFromThread(self._stopped.callback, None)
 
@@ -156,14 +177,6 @@ class GroupCommit(Generic[T]):
         if connection is not None:
             with suppress(sqlite3.Error):  # a broken store cannot be closed any better
                 connection.close()
-
-
-def _acknowledge(batch: "Batch[T]", errors: list[SpoolError | None]) -> None:
-    for (_, done), error in zip(batch, errors, strict=True):
-        if error is None:
-            done.callback(None)
-        else:
-            done.errback(error)
 
 
 def _is_at_fault(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from multid.mail.envelope import Envelope, Recipient
+from multid.mail.group_commit import PATIENCE
 from multid.mail.interface import Spool, SpoolError
 from multid.mail.queued import Delivery, DeliveryState, MailState, Query, QueuedMail, Report, Update
 from multid.mail.reply import Reply
@@ -258,6 +259,44 @@ def test_many_mails_at_once_share_a_transaction(disk: Rig):
     assert transactions == [50]
 
 
+def test_the_next_transaction_waits_a_moment_for_as_many_as_shared_the_last(disk: Rig):
+    done: list[Any] = []
+
+    def commit(count: int) -> None:
+        for _ in range(count):
+            incoming = disk.spool.begin(0)
+            incoming.commit(envelope(incoming.id)).addCallback(done.append)
+
+    def waits() -> bool:
+        before = len(done)
+        for _ in range(5):
+            disk.loop.doIteration(0.01)
+            disk.loop.runUntilCurrent()
+        return len(done) == before
+
+    commit(3)
+    disk.loop.until(lambda: len(done) == 3)
+    commit(4)
+    disk.loop.until(lambda: len(done) == 7)
+    commit(3)
+    assert waits()
+    commit(1)
+    disk.loop.until(lambda: len(done) == 11)
+    commit(2)
+    assert waits()
+    disk.loop.advance(PATIENCE)
+    disk.loop.until(lambda: len(done) == 13)
+    commit(1)
+    disk.loop.until(lambda: len(done) == 14)
+    commit(4)
+    disk.loop.until(lambda: len(done) == 18)
+    commit(1)
+    disk.wait(disk.spool.close())
+    assert len(done) == 19, "the end waits for nobody"
+    disk.spool = disk.make()
+    disk.open()
+
+
 def test_the_null_spool_acknowledges_and_forgets(loop: Loop):
     rig = Rig(loop, NullSpool)
     rig.put()
@@ -307,6 +346,7 @@ def test_a_spool_of_a_newer_version_is_left_alone(disk: Rig, tmp_path: Any):
     database = sqlite3.connect(tmp_path / "mail" / "spool.db")
     database.execute("PRAGMA user_version = 1")
     database.close()
+    disk.spool = disk.make()
     disk.spool = disk.make()
     disk.open()
     assert len(disk.ids()) == 1
