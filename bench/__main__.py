@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from bench import growth, machine, plot, record, table
+from bench import growth, machine, plot, readme, record, table
 from bench.places import PLOTS
-from bench.row import Row
+from bench.row import Outcome, Row
 from bench.rows import echo, idle, logger, smtp_in, smtp_through, start, udp_echo
 from bench.runner import measure
 
@@ -23,20 +23,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = machine.describe()
     report = [", ".join(f"{name}: {value}" for name, value in about.items())]
     print(report[0], flush=True)
-    parts = _growth(options) if options.growing else _table(options)
+    outcomes: list[Outcome] = []
+    parts = _growth(options) if options.growing else _table(options, outcomes)
     content = {}
     for name, text, data in parts:
         report.append(text)
         content[name] = data
         print(f"\n{text}", flush=True)
-    print(f"\nwritten to {record.write(about, content)}")
+    path = record.write(about, content)
+    path.with_suffix(".txt").write_text("\n\n".join(report) + "\n")
+    print(f"\nwritten to {path} and .txt")
     if options.plots:
         (PLOTS / ("growth.txt" if options.growing else "table.txt")).write_text("\n\n".join(report) + "\n")
+    if options.readme:
+        readme.write(about, outcomes)
 
 
-def _table(options: argparse.Namespace):
+def _table(options: argparse.Namespace, outcomes: list[Outcome]):
     for name in options.names or ROWS:
         outcome = measure(ROWS[name], options.rounds, _tell)
+        outcomes.append(outcome)
         if options.plots:
             plot.write_bars(outcome)
         yield name, table.render(outcome), record.row(outcome)
@@ -59,7 +65,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; all when none is named")
     parser.add_argument("--rounds", type=int, help="how often each contender of a row is measured")
     parser.add_argument("--plots", action="store_true", help=f"also write SVG plots and the text to {PLOTS}")
-    options = parser.parse_args(arguments[growing:], argparse.Namespace(growing=growing))
+    if not growing:
+        parser.add_argument("--readme", action="store_true", help="the same, and the table into the README")
+    options = parser.parse_args(arguments[growing:], argparse.Namespace(growing=growing, readme=False))
+    options.plots = options.plots or options.readme
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"no such thing to measure: {', '.join(unknown)}; there are {', '.join(known)}")
     return options

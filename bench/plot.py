@@ -24,13 +24,16 @@ def write_bars(outcome: Outcome, folder: Path = PLOTS) -> list[Path]:
     """A plot for each figure of the row."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for figure in outcome.row.figures:
-        path = folder / (
-            f"{outcome.row.name}.svg" if figure is outcome.row.figures[0] else f"{outcome.row.name}-{figure.key}.svg"
-        )
+    for place, figure in enumerate(outcome.row.figures):
+        path = folder / file_name(outcome.row.name, figure, is_first=not place)
         path.write_text(bars(outcome, figure))
         written.append(path)
     return written
+
+
+def file_name(row: str, figure: Figure, *, is_first: bool) -> str:
+    """Return the name of the plot of a figure."""
+    return f"{row}.svg" if is_first else f"{row}-{figure.key}.svg"
 
 
 def bars(outcome: Outcome, figure: Figure) -> str:
