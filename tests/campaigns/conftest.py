@@ -6,18 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns.broken import sitecustomize
 from tests.campaigns.campaign import Campaign
 
-BROKEN = Path(__file__).parent / "broken"
 _REPORTS = pytest.StashKey[list[str]]()
 
 
+@pytest.fixture(autouse=True)
+def broken_build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break this process and those to come, if the command line says so."""
+    build = request.config.option.broken
+    if build:
+        monkeypatch.setenv("PYTHONPATH", str(Path(sitecustomize.__file__).parent))
+        monkeypatch.setenv("BROKEN_BUILD", build)
+        sitecustomize.BUILDS[build]()
+
+
 @pytest.fixture
-def campaign(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campaign]:
+def campaign(request: pytest.FixtureRequest) -> Iterator[Campaign]:
     options = request.config.option
-    if options.broken:
-        monkeypatch.setenv("PYTHONPATH", str(BROKEN))
-        monkeypatch.setenv("BROKEN_BUILD", options.broken)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     campaign = Campaign(seed, is_long=options.campaign == "long")
     yield campaign

@@ -19,7 +19,7 @@ def test_lines(campaign, tmp_path) -> None:
     rounds = campaign.times(5, 60)
     output = {"file": "disk/lines.log", "rotate": {"size": "8MiB", "keep": 1000}}
     config = {"state_dir": "disk", "services": {"logger": {"listen": LOOPBACK, "output": [output]}}}
-    with DiskMultid(tmp_path, config, size=campaign.times(512, 4096)) as multid:
+    with DiskMultid(tmp_path, config, size=512) as multid:
         port = multid.port("logger")
         with LineSenders(lambda: port, 4, seed=campaign.seed, per_second=2000) as senders:
             for _ in range(rounds):

@@ -1,10 +1,13 @@
 """Breaks the daemon on purpose: each build is a defect that a campaign must find.
 
-Python imports this file when a process starts, for its folder is in PYTHONPATH; only twistd is broken.
+Python imports this file when a process starts, for its folder is in PYTHONPATH; only twistd is broken, and by its
+fixture the campaign itself, for those that call a parser.
 """
 
+import itertools
 import os
 import sys
+import time
 from collections.abc import Callable
 
 BUILDS: dict[str, Callable[[], None]] = {}
@@ -91,8 +94,6 @@ def no_budget_of_descriptors() -> None:
 
 @build
 def timers_by_the_wall_clock() -> None:
-    import time
-
     from twisted.internet import base
 
     base.ReactorBase.seconds = lambda self: time.time()
@@ -106,16 +107,17 @@ def retries_by_the_wall_clock() -> None:
     from multid.mail.retry import RetryPolicy
 
     RetryPolicy.wait = lambda self, due, now: max(0.0, due - now)
-    RetryPolicy.delay = lambda self, attempts, random: 3600.0
 
 
 @build
 def answers_nobody_asked_for() -> None:
     from multid.mail.conversation import Conversation
 
+    received = Conversation.dataReceived
+
     def believe(self, data):
-        self._replies.extend(self._parser.feed(data))
-        self._wake()
+        self._expected = 1 << 20
+        received(self, data)
 
     Conversation.dataReceived = believe
 
@@ -164,7 +166,7 @@ def no_budget_of_a_turn() -> None:
 def a_batch_lost_now_and_then() -> None:
     from multid.lines.logfile import LogFile
 
-    append, count = LogFile.append, iter(range(1 << 40))
+    append, count = LogFile.append, itertools.count()
     LogFile.append = lambda self, data: append(self, data) if next(count) % 50 else len(data)
 
 
@@ -173,6 +175,193 @@ def no_stall_timeout() -> None:
     from multid.net.transport import StreamTransport
 
     StreamTransport.check = lambda self, now: None
+
+
+@build
+def what_waits_is_dropped() -> None:
+    from multid.lines.waiting import WaitingOutput
+
+    go_on = WaitingOutput.go_on
+
+    def dropping(self):
+        self._jobs.clear()
+        go_on(self)
+
+    WaitingOutput.go_on = dropping
+
+
+@build
+def lines_without_fsync() -> None:
+    from multid.lines import logfile
+
+    logfile.os = type("os", (), {**vars(os), "fdatasync": lambda descriptor: None})
+
+
+@build
+def log_names_without_fsync() -> None:
+    from multid.lines.logfile import LogFile
+
+    LogFile._is_named = property(lambda self: True, lambda self, value: None)
+
+
+@build
+def torn_records_are_not_ended() -> None:
+    from multid.lines.logfile import LogFile
+
+    LogFile._mend = lambda self: None
+
+
+@build
+def compression_on_the_reactors_thread() -> None:
+    from twisted.internet.defer import maybeDeferred
+
+    from multid.services import logger
+
+    logger.deferToThreadPool = lambda reactor, pool, work: maybeDeferred(work)
+
+
+@build
+def what_is_sent_has_arrived() -> None:
+    from multid.lines.backlog import Spool
+
+    Spool.rewind = lambda self: None
+
+
+@build
+def a_next_hop_is_called_once() -> None:
+    from multid.lines.forward import Forwarder
+
+    later = Forwarder._later
+    Forwarder._later = lambda self, name, *what: None if name == "call" else later(self, name, *what)
+
+
+@build
+def reads_until_there_is_no_more() -> None:
+    from multid.net.transport import StreamTransport
+
+    read = StreamTransport.doRead
+
+    def greedily(self):
+        until, before, why = time.monotonic() + 1, -1, None
+        while before != self.received_bytes and why is None and time.monotonic() < until:
+            before = self.received_bytes
+            why = read(self)
+        return why
+
+    StreamTransport.doRead = greedily
+
+
+@build
+def a_millisecond_for_each_read() -> None:
+    from multid.net.transport import StreamTransport
+
+    deliver = StreamTransport.deliver
+
+    def slowly(self, data):
+        time.sleep(0.001)
+        deliver(self, data)
+
+    StreamTransport.deliver = slowly
+
+
+@build
+def the_end_of_input_is_the_end() -> None:
+    from multid.net.transport import StreamTransport
+
+    StreamTransport.readConnectionLost = lambda self, reason: self.abort("done")
+
+
+@build
+def echo_reads_faster_than_it_is_read() -> None:
+    from multid.services.echo import Echo
+
+    Echo.connectionMade = lambda self: None
+
+
+@build
+def a_descriptor_lost_now_and_then() -> None:
+    from multid.net.service import NetworkService
+
+    disconnected, count = NetworkService.disconnected, itertools.count()
+
+    def losing(self, transport):
+        disconnected(self, transport)
+        if next(count) % 100 == 0:
+            os.open("/dev/null", os.O_RDONLY)
+
+    NetworkService.disconnected = losing
+
+
+@build
+def lines_fail_at_odd_octets() -> None:
+    from multid.services.logger import LineCollector
+
+    received = LineCollector.dataReceived
+
+    def failing(self, data):
+        if b"\0" in data:
+            raise ValueError("NUL")
+        received(self, data)
+
+    LineCollector.dataReceived = failing
+
+
+@build
+def lines_are_lost_where_chunks_begin_with_their_end() -> None:
+    from multid.lines.splitter import Splitter
+
+    feed = Splitter.feed
+
+    def losing(self, chunk):
+        if chunk[:1] in {b"\n", b"\0"}:
+            self._held.clear()
+        return feed(self, chunk)
+
+    Splitter.feed = losing
+
+
+@build
+def contents_kept_in_memory() -> None:
+    from multid.mail.incoming import DiskIncoming
+
+    append, kept = DiskIncoming.append, []
+
+    def keeping(self, data):
+        kept.append(bytes(bytearray(data)))
+        return append(self, data)
+
+    DiskIncoming.append = keeping
+
+
+@build
+def a_mail_lost_now_and_then() -> None:
+    from twisted.internet.defer import succeed
+
+    from multid.mail.spool_sqlite import SqliteSpool
+
+    insert, count = SqliteSpool.insert, itertools.count(1)
+    SqliteSpool.insert = lambda self, *mail: insert(self, *mail) if next(count) % 50 else succeed(None)
+
+
+@build
+def a_delivery_forgotten_now_and_then() -> None:
+    from twisted.internet.defer import succeed
+
+    from multid.mail.spool_sqlite import SqliteSpool
+
+    update, count = SqliteSpool.update, itertools.count(1)
+
+    def forgetting(self, change):
+        return update(self, change) if not change.delete or next(count) % 50 else succeed(None)
+
+    SqliteSpool.update = forgetting
+
+
+@build
+def no_limit_of_commands() -> None:
+    from multid.mail import dialogue
+
+    dialogue.SPARE_COMMANDS = 1 << 40
 
 
 if any(argument.endswith("/twistd") for argument in sys.orig_argv):
