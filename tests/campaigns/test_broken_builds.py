@@ -81,6 +81,7 @@ FOUND = [
         "parsers::test_a_parser_and_mutated_input[framing]",
         "_lines(given + cut.end()) == lines",
     ),
+    ("a_third_mail_is_never_looked_at", "queue_model::test_no_mail_is_lost_whatever_happens", "still there"),
     ("rows_without_fsync", "power_loss::test_mail[good]", "acknowledged <= set(hop.arrived)"),
     ("files_without_fsync", "power_loss::test_mail[good]", "acknowledged <= set(hop.arrived)"),
     ("names_without_fsync", "power_loss::test_mail[good]", "acknowledged <= set(hop.arrived)"),

@@ -1,7 +1,7 @@
 """Breaks the daemon on purpose: each build is a defect that a campaign must find.
 
 Python imports this file when a process starts, for its folder is in PYTHONPATH; only twistd is broken, and by its
-fixture the campaign itself, for those that call a parser.
+fixture the campaign itself, for those that need no daemon.
 """
 
 import itertools
@@ -355,6 +355,14 @@ def a_delivery_forgotten_now_and_then() -> None:
         return update(self, change) if not change.delete or next(count) % 50 else succeed(None)
 
     SqliteSpool.update = forgetting
+
+
+@build
+def a_third_mail_is_never_looked_at() -> None:
+    from multid.mail.agenda import Agenda
+
+    put = Agenda.put
+    Agenda.put = lambda self, id_, at: put(self, id_, at) if len(self) != 2 else None
 
 
 @build
