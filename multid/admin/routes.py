@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from multid.admin import page, status
 from multid.admin.streams import Follow
 from multid.config.problems import did_you_mean
+from multid.net.follower import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,9 +128,9 @@ class Answers:
         return answer
 
     async def follow(self, request: Any, name: str) -> None:
-        """`/tail/SERVICE`: the events of a service as JSON objects, one a line."""
+        """`/tail/SERVICE?peer=&grep=&severity=`: the events of a service that are wanted, JSON objects, one a line."""
         self._service(name)
-        Follow(self._site, request, name).begin()
+        Follow(self._site, request, name, _wanted(**request.arguments())).begin()
 
     async def levels(self, request: Any) -> dict[str, str]:
         """`/log-level`: the levels by service and namespace; that of all others has the name ''."""
@@ -194,6 +195,13 @@ def _lines(request: Any, troubles: list[str]) -> bytes:
 @cache
 def _file(name: str) -> bytes:
     return resources.files(__package__).joinpath(name).read_bytes()
+
+
+def _wanted(**arguments: str) -> Wanted:
+    try:
+        return Wanted(**arguments)
+    except (TypeError, ValueError) as error:
+        raise Refusal(400, str(error).removeprefix("Wanted.__init__() ")) from None
 
 
 def _sensible(call: Callable[..., None], *arguments: str) -> None:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from multid.admin import page
 from multid.log.format import as_dict
+from multid.net.follower import Follower, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,13 +109,14 @@ class Live:
 
 
 class Follow:
-    """The events of one service by name, also when a reload begins it anew: its own, and what it logs."""
+    """Those events of one service, by name, that are wanted, also when a reload begins it anew: its own and its log."""
 
-    def __init__(self, site: Any, request: Any, name: str) -> None:
+    def __init__(self, site: Any, request: Any, name: str, wanted: Wanted) -> None:
         self._daemon = site.admin.daemon
         self._reactor = site.reactor
         self._name = name
         self._service: Any = None
+        self._follower = Follower(self._happened, wanted)
         self._missed = 0
         self._next: Any = None
         self._looks = 0
@@ -130,7 +132,7 @@ class Follow:
             self._leave_service()
             self._service = service
             if service is not None:
-                service.followers.append(self._happened)
+                service.followers.append(self._follower)
         if self._looks % QUIET == 0:
             self._stream.write(b"\n")
         self._looks += 1
@@ -140,7 +142,9 @@ class Follow:
 
     def _logged(self, event: Mapping[str, Any]) -> None:
         if event.get("service") == self._name:
-            self._write({**as_dict(event), "time": event["log_time"], "event": "log"})
+            values = {**as_dict(event), "time": event["log_time"], "event": "log"}
+            if self._follower.wanted.admits(values):
+                self._write(values)
 
     def _write(self, values: Mapping[str, Any]) -> None:
         if self._stream.is_behind:
@@ -152,8 +156,8 @@ class Follow:
         self._stream.write(json.dumps(values).encode() + b"\n")
 
     def _leave_service(self) -> None:
-        if self._service is not None and self._happened in self._service.followers:
-            self._service.followers.remove(self._happened)
+        if self._service is not None and self._follower in self._service.followers:
+            self._service.followers.remove(self._follower)
 
     def _end(self) -> None:
         self._next.cancel()

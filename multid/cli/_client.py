@@ -71,9 +71,9 @@ class Daemon:
         """Return the answer to a command."""
         return self._asked("POST", path, query or {}, body)
 
-    def lines(self, *path: str) -> Iterator[Any]:
+    def lines(self, *path: str, **query: str) -> Iterator[Any]:
         """Return the JSON objects of an answer without an end, as they come."""
-        connection, response = self._sent("GET", path, {}, None)
+        connection, response = self._sent("GET", path, query, None)
         self._check(response)
         with connection.sock:  # what is silent for long has died; signs of life come more often
             for line in response:

@@ -64,6 +64,11 @@ def parse(line: bytes, now: float | None = None) -> dict[str, Any]:
     return fields
 
 
+def severity(line: bytes) -> int:
+    """Return the number of the severity that a line names, 0 to 7; that of 13 where it names none."""
+    return PRIS[line[: _pri_end(line)] or _DEFAULT][0] & 7
+
+
 def _pri_end(line: bytes) -> int:
     """Return where a valid `<PRI>` ends, 0 where there is none."""
     end = line.find(b">", 0, _LONGEST_PRI) + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -13,11 +12,9 @@ from multid.net.counters import Counters
 
 if TYPE_CHECKING:
     from multid.config.model import ServiceConfig
+    from multid.net.follower import Follower
     from multid.net.peer import Peer
     from multid.service import Runtime
-
-Follower = Callable[[str, Mapping[str, Any]], None]
-"""Is called with an event's name and its plain values."""
 
 
 class Stanza(Service):

@@ -6,169 +6,42 @@ waits it is dropped and counted. Each connection and the service keep an account
 written, dropped for a reason, or pending.
 """
 
-import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.protocol import connectionDone
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from multid.config.model import LISTED, Model, Rate, ServiceConfig, Size
 from multid.lines import jsonlines, syslog
 from multid.lines.datagrams import DatagramForwarder
-from multid.lines.escape import check_charset
 from multid.lines.forward import Forwarder
 from multid.lines.journal import Journal
 from multid.lines.ledger import Accounts, Ledger
 from multid.lines.memory import keep_freed_memory
 from multid.lines.model import FileOutput, JournalOutput, OutputConfig
 from multid.lines.output import Output
-from multid.lines.receiver import LineReceiver
 from multid.lines.record import Batch, Received, Source
-from multid.lines.splitter import Framing, Lines, Oversize, Splitter, Unterminated, make_splitter
+from multid.lines.splitter import Lines, Splitter, make_splitter
 from multid.lines.writer import FileWriter
+from multid.net.follower import Follower
 from multid.net.outgoing import client_context
 from multid.net.peer import Peer
-from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService
 from multid.net.throttle import Throttle
-from multid.net.tokens import TokenBucket
 from multid.service import Change, Measure, ServiceError, ServiceKind
-
-READ_SIZE = 512 * 1024
-"""Octets read at a time from one connection: each chunk costs the same few calls, however long it is."""
-LEAST_READ = 16 * 1024
-"""The same, where many connections share a turn."""
+from multid.services._logger_config import LoggerConfig
+from multid.services._logger_connection import LEAST_READ, READ_SIZE, LineCollector
+from multid.services._logger_live import Live
 
 _CHEAP_TURN, _PARSED_TURN = 4 << 20, 512 << 10
 """Octets read of all connections together in one turn: what can be done with them while nobody has to wait for long."""
-PARTING = 0.5
-"""Seconds that a peer has to end its stream when we leave."""
-LEGIBLE = 1000.0
-"""Lines a second that are shown to whoever follows the service, so that looking on does not slow the logger."""
 _LOOK_AGAIN = 1.0
 """Seconds between looks whether a peer has come back within its rate, or an output may be closed."""
 
 _PARSERS: dict[str, Any] = {"none": None, "syslog": syslog.parse, "json": jsonlines.parse}
-
-
-class LineRate(Model):
-    """How many lines one peer may send."""
-
-    lines: Rate = Field(gt=0, description="lines a second, in the long run")
-    burst: int = Field(default=20000, ge=1, description="lines at once")
-
-
-class LoggerConfig(ServiceConfig):
-    """What a line is, and where lines go."""
-
-    framing: Framing = Field(
-        default="auto",
-        description="what ends a line: lf, crlf, nul, octet-counted (RFC 6587), or auto: octet-counted where a frame"
-        " begins with a length and <PRI>, else LF with or without CR",
-    )
-    max_line: Size = Field(default=65536, ge=16, le=16 << 20, description="longest line")
-    oversize: Oversize = Field(default="split", description="what happens to a longer one: split, truncate or drop")
-    unterminated: Unterminated = Field(default="keep", description="the last line of a connection without a line end")
-    charset: str = Field(
-        default="utf-8", description="charset of the text; octets not valid in it are escaped, never refused"
-    )
-    parse: Literal["none", "syslog", "json"] = Field(
-        default="none", description="what lines are, for the fields of json and rfc5424 and for {host} in a path"
-    )
-    rate: LineRate | None = Field(
-        default=None, description="what one peer may send: beyond it TCP is paused, UDP dropped and counted"
-    )
-    output: Annotated[tuple[OutputConfig, ...], LISTED] = Field(
-        default=(FileOutput(file="var/log/{service}.log"),), min_length=1, description="where lines go, to each of them"
-    )
-
-    @field_validator("charset")
-    @classmethod
-    def _usable_charset(cls, value: str) -> str:
-        try:
-            return check_charset(value)
-        except LookupError as error:
-            raise ValueError(f"unknown or unusable charset {value!r}: {error}") from None
-
-
-class LineCollector(LineReceiver, StreamProtocol):
-    """One connection that sends lines."""
-
-    service: "LoggerService"
-
-    def __init__(self, service: "LoggerService", peer: Peer) -> None:
-        LineReceiver.__init__(self)
-        StreamProtocol.__init__(self, service)
-        self.ledger = service.accounts.open()
-        self._source = service.source(self.config, peer)
-        self._holds: set[str] = set()
-
-    def splitter(self) -> Splitter:
-        """LineReceiver API."""
-        return self.service.splitter(self.config, self.ledger)
-
-    def connectionMade(self) -> None:
-        """IProtocol API."""
-        self.transport.read_size = self.service.read_size
-        if self.service.is_waiting:
-            self.hold("full")
-
-    def dataReceived(self, data: bytes) -> None:
-        """IProtocol API."""
-        self.ledger.received_octets += len(data)
-        super().dataReceived(data)
-        self.ledger.held_octets = self.held
-        self.transport.read_size = self.service.read_size
-
-    def linesReceived(self, lines: Lines) -> None:
-        """LineReceiver API: all lines of a chunk at once."""
-        wait = self.service.take(lines, self._source, self.ledger)
-        if wait and not self._ended:
-            self.hold("rate")
-            self.service.runtime.reactor.callLater(wait, self.release, "rate")
-
-    def readConnectionLost(self) -> None:
-        """IHalfCloseableProtocol API."""
-        self.end_of_stream()
-        self.finish()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """IProtocol API."""
-        self.end_of_stream()
-        self.ledger.held_octets = 0
-        self.service.ended(self.ledger, self._source)
-
-    def drain(self) -> None:
-        """Tell the peer that we leave, and take what it had sent by then; a sender that knows how loses nothing."""
-        self._shut(socket.SHUT_WR)
-        self.service.runtime.reactor.callLater(PARTING, self._shut, socket.SHUT_RD)
-
-    def _shut(self, how: int) -> None:
-        """End one direction of the socket below; what has arrived is still read, and then the end of the stream."""
-        beneath = getattr(self.transport, "transport", self.transport)
-        if beneath is self.transport or how == socket.SHUT_RD:  # TLS has no halves
-            with suppress(OSError):
-                beneath.socket.shutdown(how)
-
-    def hold(self, reason: str) -> None:
-        """Read no further until every reason not to is released."""
-        if not self._holds:
-            self.transport.pauseProducing()
-        self._holds.add(reason)
-
-    def release(self, reason: str) -> None:
-        """Read on, if there is no other reason not to."""
-        if reason in self._holds:
-            self._holds.remove(reason)
-            if not self._holds:
-                self.transport.resumeProducing()
 
 
 class LoggerService(NetworkService):
@@ -187,8 +60,7 @@ class LoggerService(NetworkService):
         self._closing: set[Deferred[None]] = set()
         self._throttle: Throttle | None = None
         self._look: Any = None
-        self._legible = TokenBucket(LEGIBLE, LEGIBLE, runtime.reactor.seconds())
-        self._left_out = 0
+        self._live: dict[Follower, Live] = {}  # of those who follow the service
 
     # NetworkService API
 
@@ -315,20 +187,10 @@ class LoggerService(NetworkService):
         return self._throttle.spend(source.host, batch.count, self.runtime.reactor.seconds())
 
     def _show(self, batch: Received) -> None:
-        """Show lines to whoever follows the service, no more than can be read; then say how many were left out."""
         now = self.runtime.reactor.seconds()
-        shown = 0
-        if self._legible.take(now):
-            for record in batch.records:
-                if shown and not self._legible.take(now):
-                    break
-                shown += 1
-                found = {name: value for name, value in record.fields.items() if isinstance(value, str)}
-                if self._left_out:
-                    found["left_out"] = str(self._left_out)
-                    self._left_out = 0
-                self.tell("line", batch.source.peer, text=record.text.decode(), **found)
-        self._left_out += batch.count - shown
+        self._live = {follower: self._live.get(follower) or Live(follower, now) for follower in self.followers}
+        for live in self._live.values():
+            live.show(batch, now)
 
     def ended(self, ledger: Ledger, source: Source) -> None:
         """Record the account of a connection that has ended; aloud if something was dropped or it is to be recorded."""

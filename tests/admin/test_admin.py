@@ -324,6 +324,32 @@ def test_a_service_is_followed_through_a_reload_that_begins_it_anew(operate) -> 
     operated.loop.until(lambda: not service.followers)
 
 
+def test_only_what_is_wanted_is_followed(operate) -> None:
+    operated = operate(echo={"listen": ANY, "deny": ["127.0.0.2/32"]})
+    follower = operated.connect()
+    follower.send(b"GET /tail/echo?peer=127.0.0.2&grep=refused HTTP/1.1\r\nHost: x\r\n\r\n")
+    operated.read_until(follower, b"\r\n\r\n")
+    socket.create_connection(address(operated, "echo")).close()
+    socket.create_connection(address(operated, "echo"), source_address=("127.0.0.2", 0)).close()
+    operated.daemon.logbook({"log_format": "hello {service}", "service": "echo", "log_time": 5.0})
+    socket.create_connection(address(operated, "echo"), source_address=("127.0.0.2", 0)).close()
+    data = operated.read_until(follower, b"event")
+    while data.count(b'"event"') < 2:
+        data += operated.read_until(follower, b"event")
+    assert data.count(b'"refused"') == 2
+    follower.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("severity=error", "no severity 'error'"), ("colour=red", "unexpected keyword argument 'colour'")],
+)
+def test_a_filter_that_makes_no_sense_is_refused(operate, query, said) -> None:
+    answer = operate(echo={"listen": ANY}).ask(f"/tail/echo?{query}")
+    assert answer.status == 400
+    assert said in answer.body.decode()
+
+
 def test_refusals_and_datagrams_are_followed_too(operate) -> None:
     operated = operate(echo={"listen": [ANY, "udp:0:interface=127.0.0.1"], "deny": ["127.0.0.2/32"]})
     follower = operated.connect()

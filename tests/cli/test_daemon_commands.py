@@ -122,8 +122,9 @@ def running(*arguments, cwd):
         process.stdout.close()
 
 
-def test_tail_shows_events_until_it_is_interrupted(run, multid) -> None:
-    with running("tail", "echo", cwd=multid.folder) as tail:
+@pytest.mark.parametrize("filters", [(), ("--peer", "127.0.0.0/8")])
+def test_tail_shows_events_until_it_is_interrupted(run, multid, filters) -> None:
+    with running("tail", "echo", *filters, cwd=multid.folder) as tail:
         peers = []
         while not select.select([tail.stdout], [], [], 0.1)[0]:
             assert len(peers) < 100
@@ -136,6 +137,21 @@ def test_tail_shows_events_until_it_is_interrupted(run, multid) -> None:
         assert re.search(rb"%b closed end=done seconds=\S+ received_bytes=0 sent_bytes=0$" % peer, closed)
         tail.send_signal(signal.SIGINT)
         assert tail.wait(10) == 0
+
+
+def test_what_tail_could_not_show_is_said(monkeypatch) -> None:
+    """Before the next line: what the service left out, and what was not read in time."""
+    event = {"time": 0.0, "event": "line", "peer": "127.0.0.1:5", "text": "one"}
+    asked = {}
+
+    def lines(_daemon, *path, **query):
+        asked[path] = query
+        yield from (event, {**event, "left_out": "3", "missed": 2}, event)
+
+    monkeypatch.setattr("multid.cli._client.Daemon.lines", lines)
+    said = CliRunner().invoke(main, ["tail", "logger", "--socket", "x", "--grep", "o", "--severity", "err"]).output
+    assert re.fullmatch(r"(\S+ 127\.0\.0\.1:5 line text=one\n)\(5 left out\)\n\1\1multid: the daemon has ended\n", said)
+    assert asked == {("tail", "logger"): {"grep": "o", "severity": "err"}}
 
 
 def test_tail_ends_with_the_daemon(tmp_path) -> None:

@@ -11,7 +11,10 @@ from threading import Thread
 import pytest
 
 from multid.lines.escape import unescape
+from multid.net.follower import Follower, Wanted
 from multid.service import ServiceError
+from multid.services import _logger_connection, _logger_live
+from multid.services._logger_connection import LEAST_READ, READ_SIZE
 from tests.certificates import Authority
 from tests.lines.test_writer import largest_file
 
@@ -290,28 +293,90 @@ def test_an_output_that_cannot_be_opened_changes_nothing(bench, tmp_path):
     assert path.read_bytes() == b"one\n"
 
 
+def follow(service, **wanted: str) -> list[dict]:
+    """What somebody who follows the service sees of its lines."""
+    seen: list[dict] = []
+    take = lambda event, values: seen.append(dict(values)) if event == "line" else None  # noqa: E731
+    service.followers.append(Follower(take, Wanted(**wanted)))
+    return seen
+
+
 def test_whoever_follows_sees_lines_as_they_arrive(bench, tmp_path):
     service = bench.serve("logger", parse="syslog", **file(tmp_path / "lines.log"))
-    seen = []
-    service.followers.append(lambda event, values: seen.append({"event": event, **values}))
+    seen = follow(service)
     send(bench, service, b"<11>Oct 11 22:14:15 host su: one\x07\n")
-    (line,) = [values for values in seen if values["event"] == "line"]
+    (line,) = seen
     assert line["text"] == "<11>Oct 11 22:14:15 host su: one\\x07"
     assert (line["severity"], line["app"], line["peer"].split(":")[0]) == ("err", "su", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "texts"),
+    [
+        ({}, ["<11>one 你好", "<14>two", "three"]),
+        ({"grep": "你"}, ["<11>one 你好"]),
+        ({"grep": "t"}, ["<14>two", "three"]),
+        ({"grep": "nothing"}, []),
+        ({"severity": "err"}, ["<11>one 你好"]),
+        ({"severity": "notice"}, ["<11>one 你好", "three"]),
+        ({"severity": "crit"}, []),
+        ({"severity": "info", "grep": "t"}, ["<14>two", "three"]),
+        ({"peer": "127.0.0.1"}, ["<11>one 你好", "<14>two", "three"]),
+        ({"peer": "127.0.0.2"}, []),
+        ({"peer": "127.0.0.0/8"}, ["<11>one 你好", "<14>two", "three"]),
+    ],
+)
+@pytest.mark.parametrize("parse", ["none", "syslog"])
+def test_whoever_follows_sees_what_is_wanted(bench, tmp_path, parse, wanted, texts):
+    service = bench.serve("logger", parse=parse, **file(tmp_path / "lines.log"))
+    seen = follow(service, **wanted)
+    send(bench, service, "<11>one 你好\n<14>two\nthree\n".encode())
+    assert [line["text"] for line in seen] == texts
+
+
+def test_a_text_that_the_charset_does_not_have_is_in_no_line(bench, tmp_path):
+    service = bench.serve("logger", charset="latin-1", **file(tmp_path / "lines.log"))
+    seen, others = follow(service, grep="你"), follow(service, grep="é")
+    send(bench, service, "é\n".encode("latin-1"))
+    assert (seen, [line["text"] for line in others]) == ([], ["é"])
 
 
 def test_following_does_not_slow_the_logger(bench, tmp_path):
     """No more lines are shown than can be read, and it is said how many were left out."""
     path = tmp_path / "lines.log"
     service = bench.serve("logger", **file(path))
-    seen = []
-    service.followers.append(lambda event, values: seen.append(values) if event == "line" else None)
+    seen = follow(service)
     send(bench, service, b"line\n" * 5000)
     assert len(seen) == 1000
     bench.loop.advance(1.0)
     send(bench, service, b"line\n")
     assert seen[-1]["left_out"] == "4000"
     assert path.read_bytes().count(b"\n") == 5001
+
+
+def test_no_more_is_looked_at_than_the_logger_has_time_for(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(_logger_live, "LOOKED_AT", 1000.0)
+    service = bench.serve("logger", **file(tmp_path / "lines.log"))
+    seen = follow(service, grep="wanted")
+    send(bench, service, b"wanted\n" + b"x" * 980 + b"\n")
+    send(bench, service, b"wanted\nother\n")
+    bench.loop.advance(1.0)
+    send(bench, service, b"wanted\n")
+    assert [line.get("left_out") for line in seen] == [None, "2"]
+
+
+def test_less_is_read_of_what_takes_long(bench, tmp_path, monkeypatch):
+    service = bench.serve("logger", **file(tmp_path / "lines.log"))
+    client = bench.connect(service)
+    client.setblocking(True)
+    bench.loop.until(lambda: service.connections)
+    (transport,) = service.connections
+    for long, least, most in ((1e-9, LEAST_READ, LEAST_READ), (10.0, LEAST_READ + 1, READ_SIZE)):
+        monkeypatch.setattr(_logger_connection, "LONG", long)
+        before = service.activity()[1]
+        client.sendall(b"x\n" * 1000)
+        bench.loop.until(lambda before=before: service.activity()[1] >= before + 1000)
+        assert least <= transport.read_size <= most
 
 
 def test_files_are_put_away_when_asked(bench, tmp_path):
