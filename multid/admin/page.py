@@ -25,6 +25,8 @@ EVENTS = 40
 MAILS = 20
 """How many of the mails in a queue are shown."""
 _WIDTH, _HEIGHT = 130, 26
+_NUMBERS = {"Open", "In all", "Received", "Sent", "Refused", "Errors", "Age", "Tries"}
+"""The titles of columns that hold numbers."""
 
 
 async def document(admin: Admin) -> bytes:
@@ -82,7 +84,7 @@ def _services(services: list[dict[str, Any]], admin: Admin) -> Tag:
         tags.h2("Services"),
         tags.div(
             tags.table(
-                tags.thead(tags.tr(*(tags.th(title, scope="col") for title in titles))),
+                tags.thead(tags.tr(*(_title(title) for title in titles))),
                 tags.tbody(*(_service(service, admin) for service in services)),
             ),
             class_="wide",
@@ -150,7 +152,7 @@ async def _queue(service: NetworkService) -> Tag:
     titles = ("Id", "Age", "Tries", "State", "From", "To", "Reason")
     mails = (await service.readings()["queue"]({"limit": MAILS}))["mails"]
     table = tags.table(
-        tags.thead(tags.tr(*(tags.th(title, scope="col") for title in titles))),
+        tags.thead(tags.tr(*(_title(title) for title in titles))),
         tags.tbody(*(_mail(mail) for mail in mails)),
     )
     return tags.section(
@@ -172,6 +174,10 @@ def _mail(mail: dict[str, Any]) -> Tag:
         tags.td(", ".join(one["address"] for one in recipients)),
         tags.td("; ".join(reasons)),
     )
+
+
+def _title(title: str) -> Tag:
+    return tags.th(title, scope="col", **({"class": "number"} if title in _NUMBERS else {}))
 
 
 def _number(title: str, value: str) -> Tag:

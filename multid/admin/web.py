@@ -1,8 +1,9 @@
 """HTTP over the admin socket and over `admin.http`: who may ask what, and how it is answered.
 
-Over TCP there is nothing but reading. Over the UNIX socket whoever may connect reads as well, and root and the user of
-the daemon may change things, by the credentials that the kernel tells of the peer. Answers are JSON unless a path says
-otherwise; an error is `{"error": "..."}`. Nothing is ever cached, framed, or loaded from elsewhere.
+Over TCP there is nothing but reading, for a small share of the time (see `multid.admin.share`). Over the UNIX socket
+whoever may connect reads as well, and root and the user of the daemon may change things, by the credentials that the
+kernel tells of the peer. Answers are JSON unless a path says otherwise; an error is `{"error": "..."}`. Nothing is ever
+cached, framed, or loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 
 from multid.admin.routes import ROUTES, Answers, Refusal
+from multid.admin.share import Share
 from multid.admin.streams import Live
 
 if TYPE_CHECKING:
@@ -41,6 +43,13 @@ _HEADERS = {
 
 class Channel(HTTPChannel):
     """One connection of the admin service."""
+
+    factory: Site
+
+    def dataReceived(self, data: bytes) -> None:
+        """IProtocol API."""
+        with self.factory.share.spending():
+            super().dataReceived(data)
 
     def idle(self) -> None:
         """Transport API: nothing was said for a while."""
@@ -122,6 +131,7 @@ class Site(server.Site):
         self.admin = admin
         self.streams: set[Any] = set()
         self.live = Live(self)
+        self.share = Share(admin.runtime.reactor)
         super().__init__(_Root(Answers(self)), requestFactory=Request, reactor=admin.runtime.reactor, timeout=60)
         self.displayTracebacks = False
 
@@ -161,6 +171,10 @@ class _Root(Resource):
         return server.NOT_DONE_YET
 
     async def _answer(self, request: Request) -> None:
+        if not request.is_local:
+            await request.site.share.turn()
+        if request.is_gone:
+            return
         try:
             answer = await self._route(request)
         except Refusal as refusal:

@@ -28,6 +28,7 @@ from multid.mail.retry import RetryPolicy
 from multid.mail.route import Hop, Pattern, Route
 from multid.mail.spool import MemorySpool
 from tests.loop import Loop
+from tests.process import free_port
 from tests.programs import need
 
 HEADER = b"From: a@example.org\r\nSubject: dots\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
@@ -84,11 +85,6 @@ def relay(loop: Loop) -> Iterator[Any]:
             return relay
 
         yield make
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def wait_for_server(port: int) -> None:
