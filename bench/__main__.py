@@ -1,4 +1,7 @@
-"""`python -m bench [ROW...]` measures the table or rows of it; `python -m bench growth [CURVE...]` how cost grows."""
+"""`python -m bench [ROW...]` measures the table or rows of it; `python -m bench growth [CURVE...]` how cost grows.
+
+Every run is written as JSON and text below `var/bench/results`; `--readme` also makes the plots and the README's table.
+"""
 
 import argparse
 import os
@@ -8,12 +11,16 @@ from collections.abc import Mapping, Sequence
 from bench import growth, machine, plot, readme, record, table
 from bench.places import PLOTS
 from bench.row import Outcome, Row
-from bench.rows import echo, idle, logger, smtp_in, smtp_through, start, udp_echo
+from bench.rows import echo, idle, logger, smtp_in, smtp_through, start
 from bench.runner import measure
 
-LOGGER = (logger.ROW, logger.TEN, logger.JSON, logger.PARSED)
-OTHERS = (module.ROW for module in (echo, udp_echo, smtp_in, smtp_through, idle, start))
-ROWS: dict[str, Row] = {row.name: row for row in (*LOGGER, *OTHERS)}
+TABLE = (
+    *(logger.ROW, logger.TEN, logger.JSON, logger.PARSED),
+    *(echo.ROW, echo.UDP),
+    *(smtp_in.ROW, smtp_through.ROW),
+    *(idle.ROW, start.ROW),
+)
+ROWS: dict[str, Row] = {row.name: row for row in TABLE}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -53,9 +53,9 @@ def describe() -> dict[str, object]:
         "cores": os.cpu_count(),
         "server core": server,
         "load core": load,
-        "memory": _field("/proc/meminfo", "MemTotal"),
+        "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB",
         "system": _field("/etc/os-release", "PRETTY_NAME", "="),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
     }
 

@@ -31,7 +31,7 @@ def section(machine: Mapping[str, object], outcomes: Sequence[Outcome]) -> str:
     about = (
         f"{str(machine['date'])[:10]}, {machine['processor']}, {machine['cores']} cores, {machine['memory']}, "
         f"{machine['system']}, Linux {machine['kernel']}, Python {machine['python']}; medians of "
-        f"{'-'.join(map(str, {rounds[0]: 0, rounds[-1]: 0}))} rounds in turn."
+        f"{' to '.join(map(str, dict.fromkeys((rounds[0], rounds[-1]))))} runs."
     )
     lines = [line for outcome in outcomes for line in _lines(outcome)]
     missing = [f"Missing: {name} ({why})." for outcome in outcomes for name, why in outcome.missing.items()]

@@ -1,4 +1,6 @@
-"""TCP echo: what a round trip costs."""
+"""Echo over TCP and UDP: what a round trip costs, over UDP with every guard on."""
+
+from functools import partial
 
 from bench import loads
 from bench.peers import floor, multid, openbsd_inetd, python, xinetd
@@ -10,12 +12,12 @@ SIZE = 64
 SECONDS = 2.0
 
 
-def ready(server: Server) -> bool:
-    return loads.answers(server, "tcp")
+def ready(server: Server, transport: str = "tcp") -> bool:
+    return loads.answers(server, transport)
 
 
-def measure(server: Server) -> Sample:
-    return loads.pingpong(server, "tcp", CONNECTIONS, SIZE, SECONDS)
+def measure(server: Server, transport: str = "tcp") -> Sample:
+    return loads.pingpong(server, transport, CONNECTIONS, SIZE, SECONDS)
 
 
 ROW = Row(
@@ -34,4 +36,21 @@ ROW = Row(
     },
     ready=ready,
     measure=measure,
+)
+
+UDP = Row(
+    name="udp-echo",
+    work=f"{CONNECTIONS} sockets ping-pong {SIZE} octets",
+    figures=(Figure("rate", "round trips/s", targets=(Target(1.0, "stock Twisted"),)),),
+    contenders={
+        "C": floor.echo_udp,
+        "uvloop": python.uvloop_echo_udp,
+        "stock Twisted": python.twisted_echo_udp,
+        "asyncio": python.asyncio_echo_udp,
+        "xinetd": xinetd.echo_udp,
+        "openbsd-inetd": openbsd_inetd.echo_udp,
+        "multid": multid.echo_udp,
+    },
+    ready=partial(ready, transport="udp"),
+    measure=partial(measure, transport="udp"),
 )

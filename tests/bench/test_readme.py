@@ -9,7 +9,7 @@ MACHINE = {
     "date": "2026-01-02T03:04:05+00:00",
     "processor": "A Processor",
     "cores": 2,
-    "memory": "1 kB",
+    "memory": "24 GiB",
     "system": "Debian",
     "kernel": "6.1",
     "python": "3.11.2",
@@ -25,7 +25,7 @@ def outcome() -> Outcome:
 def test_the_table_has_a_line_for_each_figure_and_names_what_is_missing():
     text = readme.section(MACHINE, [outcome()])
     assert text.startswith("2026-01-02, A Processor, 2 cores")
-    assert "medians of 3 rounds" in text
+    assert "24 GiB, Debian, Linux 6.1, Python 3.11.2; medians of 3 runs" in text
     assert "| [echo](docs/bench/echo.svg) | ping-pong: trips/s | **2,000** | C 4,000 (0.50) |" in text
     assert "| [echo](docs/bench/echo-p99.svg) | ping-pong: µs | **7** |  |" in text
     assert text.endswith("Missing: inetd (no apt-get).")
