@@ -107,6 +107,7 @@ def campaigns() -> Iterator[str]:
                     yield f"{path.stem.removeprefix('test_')}::{node.name}"
 
 
+@pytest.mark.broken
 def test_there_is_a_broken_build_for_each_campaign() -> None:
     assert set(campaigns()) == {campaign.partition("[")[0] for _, campaign, _ in FOUND}
 
