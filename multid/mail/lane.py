@@ -54,11 +54,12 @@ Result = Attempt | HopError | Failure
 
 @dataclass
 class Job:
-    """A mail for some of its recipients; `done` is called once."""
+    """A mail for some of its recipients; `done` is called once, and `settled` fires when what it said is durable."""
 
     mail: QueuedMail
     places: Sequence[int]
     done: Callable[["Job", Result], None]
+    settled: Deferred[None] = field(default_factory=Deferred)
 
 
 @dataclass
@@ -245,6 +246,7 @@ class Lane:
             except Exception:
                 result = Failure()
             self._working.discard(connection)
+            connection.before_content = job.settled
             job.done(job, result)
             self.on_room(self)
         return None

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory
 
@@ -55,7 +56,7 @@ class Connection(Conversation):
     """An SMTP client; see the module.
 
     `name` is what we are called in EHLO. `is_stale` while no reply to a mail shows that the connection, which has
-    carried another, is alive and free for it.
+    carried another, is alive and free for it. No content is sent until `before_content` has fired.
     """
 
     def __init__(self, reactor: Any, hop: Hop, name: str, login: Login | None = None) -> None:
@@ -65,6 +66,7 @@ class Connection(Conversation):
         self.login = login
         self.extensions: dict[str, str] = {}
         self.is_stale = False
+        self.before_content: Deferred[None] | None = None
         self.tls = ""
         self._is_verified = False
         self._in_transaction = False
@@ -244,6 +246,9 @@ class Connection(Conversation):
         reply = await self.ask("DATA", DATA, ahead=ahead, positive=_GO_AHEAD)
         if not reply.is_positive:
             return reply
+        if self.before_content is not None:
+            await self.before_content
+            self.before_content = None
         self._stop_if_answered()
         if mail is None or mail.content.path is None:
             self.write(stuffed((mail and mail.content.data) or b""), 0)

@@ -388,8 +388,14 @@ class DeliveryQueue:
     async def _deliver(self, handling: Handling, lane: Lane, places: list[int]) -> None:
         lane.parked.pop(handling.mail.envelope.id, None)
         done: Deferred[Result] = Deferred()
-        lane.put(Job(handling.mail, places, lambda _, result: done.callback(result)))
-        result = await done
+        job = Job(handling.mail, places, lambda _, result: done.callback(result))
+        lane.put(job)
+        try:
+            await self._conclude(handling, lane, places, await done)
+        finally:
+            job.settled.callback(None)
+
+    async def _conclude(self, handling: Handling, lane: Lane, places: list[int], result: Result) -> None:
         if isinstance(result, Failure):
             result.raiseException()
         elif isinstance(result, Attempt):

@@ -19,6 +19,13 @@ from itertools import count, cycle
 _NUMBER = re.compile(rb"^X-Number: (\d+)\r\n", re.MULTILINE)
 
 
+def number_of(content: bytes) -> int | None:
+    """Return the number of a mail, None if it has none."""
+    head, _, _ = content.partition(b"\r\n\r\n")
+    found = _NUMBER.search(head + b"\r\n")
+    return None if found is None else int(found[1])
+
+
 def body(number: int, size: int) -> bytes:
     """Return the body of a mail: lines of its number, some of which begin with a dot."""
     line = b"%s%d %s\r\n" % (b"." * (number % 3), number, b"x" * (number % 60))
@@ -30,13 +37,17 @@ def mail(number: int, size: int) -> bytes:
 
 
 class NextHop:
-    """An SMTP server in a thread; `arrived` counts each number before its 250 is sent, `damaged` is not to grow."""
+    """An SMTP server in a thread; `arrived` counts each number before its 250 is sent, `damaged` is not to grow.
+
+    While it `is_closing`, it takes leave (421) instead of answering a command.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.arrived: Counter[int] = Counter()
         self.others: list[bytes] = []  # mails without a number: reports
         self.damaged: list[int] = []
         self.answer = b"250 2.0.0 Ok\r\n"
+        self.is_closing = False
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(
             self._loop.create_server(lambda: _Arrivals(self), "127.0.0.1", port, backlog=1024)
@@ -66,16 +77,20 @@ class NextHop:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def answer_to(self, content: bytes) -> bytes:
+        """Return the reply to a mail, which arrives if that is positive."""
+        return self.answer
+
     def take(self, content: bytes) -> None:
         head, _, rest = content.partition(b"\r\n\r\n")
-        number = _NUMBER.search(head + b"\r\n")
+        number = number_of(content)
         if number is None:
             self.others.append(content)
             return
         size = int(re.search(rb"X-Size: (\d+)", head)[1])  # type: ignore[index]
-        if rest != body(int(number[1]), size):
-            self.damaged.append(int(number[1]))
-        self.arrived[int(number[1])] += 1
+        if rest != body(number, size):
+            self.damaged.append(number)
+        self.arrived[number] += 1
 
 
 class _Arrivals(asyncio.Protocol):
@@ -90,7 +105,7 @@ class _Arrivals(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while self._mail() if self._in_mail else self._command():
+        while not self._transport.is_closing() and (self._mail() if self._in_mail else self._command()):
             pass
 
     def _command(self) -> bool:
@@ -99,7 +114,10 @@ class _Arrivals(asyncio.Protocol):
             return False
         self._buffer = rest
         verb = bytes(line[:4]).upper()
-        if verb == b"EHLO":
+        if self._hop.is_closing:
+            self._transport.write(b"421 4.3.2 Closing\r\n")
+            self._transport.close()
+        elif verb == b"EHLO":
             self._transport.write(b"250-hop.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n")
         elif verb == b"DATA":
             self._in_mail = True
@@ -118,9 +136,10 @@ class _Arrivals(asyncio.Protocol):
         content = (b"\r\n" + self._buffer[:end]).replace(b"\r\n.", b"\r\n")[2:]
         del self._buffer[: end + 3]
         self._in_mail = False
-        if self._hop.answer.startswith(b"2"):
+        answer = self._hop.answer_to(content)
+        if answer.startswith(b"2"):
             self._hop.take(content)
-        self._transport.write(self._hop.answer)
+        self._transport.write(answer)
         return True
 
 
