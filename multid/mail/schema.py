@@ -38,8 +38,11 @@ _MAIL = (
 )
 _RECIPIENT = "mail, place, address, notify, orcpt, state, due, attempts, code, enhanced, text, remote, warned"
 
-_INSERT_MAIL = f"INSERT INTO mail ({_MAIL}, content) VALUES ({', '.join('?' * 17)})"
-_INSERT_RECIPIENT = f"INSERT INTO recipient ({_RECIPIENT}) VALUES ({', '.join('?' * 13)})"
+_INSERT_MAIL = f"INSERT INTO mail ({_MAIL}, content) VALUES "
+_INSERT_RECIPIENT = f"INSERT INTO recipient ({_RECIPIENT}) VALUES "
+_ROWS = 20
+"""Rows of one statement at most."""
+
 _UPDATE_RECIPIENT = """
 UPDATE recipient SET state = ?, due = ?, attempts = ?, code = ?, enhanced = ?, text = ?, remote = ?, warned = ?
 WHERE mail = ? AND place = ?
@@ -98,9 +101,16 @@ def new_mail(mail: QueuedMail) -> New:
 
 
 def insert(connection: sqlite3.Connection, mails: Sequence[New]) -> None:
-    """Insert mails, in two statements however many they are."""
-    connection.executemany(_INSERT_MAIL, [row for row, _ in mails])
-    connection.executemany(_INSERT_RECIPIENT, [row for _, rows in mails for row in rows])
+    """Insert mails, many rows a statement: each execution gives other threads the interpreter, and waits to have it."""
+    _insert(connection, _INSERT_MAIL, [row for row, _ in mails])
+    _insert(connection, _INSERT_RECIPIENT, [row for _, rows in mails for row in rows])
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        places = f"({', '.join('?' * len(some[0]))})"
+        connection.execute(statement + ", ".join([places] * len(some)), [value for row in some for value in row])
 
 
 def update(connection: sqlite3.Connection, change: Update) -> None:

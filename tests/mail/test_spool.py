@@ -170,6 +170,12 @@ def test_deliveries_are_updated_by_place(rig: Rig):
     assert rig.get(id_).open == [0, 1]
 
 
+@pytest.mark.parametrize("count", [1, 20, 21, 100])
+def test_all_recipients_come_back_in_their_order(rig: Rig, count: int):
+    recipients = tuple(Recipient(f"{n}@example.com") for n in range(count))
+    assert rig.get(rig.put(recipients=recipients)).envelope.recipients == recipients
+
+
 def test_a_recipient_that_is_done_is_not_open(rig: Rig):
     id_ = rig.put(**FULL)
     rig.wait(rig.spool.update(Update(id_, {0: Delivery(DeliveryState.SENT), 1: Delivery(DeliveryState.FAILED)})))
