@@ -40,14 +40,16 @@ class Route:
 
 @implementer(IHalfCloseableProtocol)
 class Far(Protocol):
-    """The target's side; `reached` fires when it can be written to."""
+    """The target's side; `reached` fires when it can be written to, `gone` when the connection has ended."""
 
     transport: Any
 
     def __init__(self) -> None:
         self.near: Relay | None = None
         self.reached: Deferred[Far] = Deferred(lambda _: self.transport.abortConnection())
+        self.gone: Deferred[None] = Deferred()
         self.progress = (0, 0.0)
+        self._deadline: Any = None
 
     def connectionMade(self) -> None:
         """IProtocol API."""
@@ -75,10 +77,18 @@ class Far(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """IProtocol API."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
         if not self.reached.called:
             self.reached.errback(reason)
         elif self.near is not None:
             self.near.target_lost(reason)
+        self.gone.callback(None)
+
+    def outlive(self, seconds: float) -> None:
+        """The client has gone: give the target what waits for it, as long as that may take."""
+        self._deadline = self.transport.reactor.callLater(seconds, self.transport.abortConnection)
+        self.transport.loseConnection()
 
     def end(self) -> None:
         """Pass on the end of the client's stream."""
@@ -88,10 +98,15 @@ class Far(Protocol):
         else:
             self.transport.loseWriteConnection()
 
+    @property
+    def pending(self) -> int:
+        """Octets that the kernel has not yet taken."""
+        transport = self.transport
+        return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)  # noqa: SLF001
+
     def stalls(self, now: float, limit: float) -> bool:
         """Whether the target has taken nothing of what waits for it since `limit` seconds."""
-        transport = self.transport
-        pending = len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # noqa: SLF001
+        pending = self.pending
         if not pending or pending != self.progress[0]:
             self.progress = (pending, now)
         return now - self.progress[1] >= limit
@@ -124,12 +139,17 @@ class Relay(StreamProtocol):
         routes: Sequence[Route],
         greeting: Callable[[Any], bytes],
         unreachable: Callable[[Target, Exception], None],
+        outlives: Callable[[Far], None],
     ) -> None:
-        """Try the routes in their order; `greeting` is what the target is told first of the client's transport."""
+        """Try the routes in their order; `greeting` is what the target is told first of the client's transport.
+
+        `outlives` is called with a target that still has to take what a client said before it left.
+        """
         super().__init__(service)
         self._routes = routes
         self._greeting = greeting
         self._unreachable = unreachable
+        self._outlives = outlives
         self._far: Far | None = None
         self._connecting: Deferred[None] | None = None
         self._client_ended = self._target_ended = self._has_descriptor = False
@@ -220,20 +240,24 @@ class Relay(StreamProtocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """IProtocol API: the client has gone."""
-        if self._has_descriptor:
-            self.service.runtime.descriptors.give_back()
         if self._connecting is not None:
             self._connecting.cancel()
         far, self._far = self._far, None
         if far is None:
+            self._give_back()
             return
         far.near = None
         far.transport.unregisterProducer()
+        far.gone.addCallback(lambda _: self._give_back())
         if reason.check(ConnectionDone):
-            far.transport.loseConnection()
-            self.service.runtime.reactor.callLater(self.config.timeouts.stall, far.transport.abortConnection)
+            far.outlive(self.config.timeouts.stall)
+            self._outlives(far)
         else:
             far.transport.abortConnection()
+
+    def _give_back(self) -> None:
+        if self._has_descriptor:
+            self.service.runtime.descriptors.give_back()
 
 
 class _Factory(Factory[Far]):

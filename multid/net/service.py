@@ -203,7 +203,9 @@ class NetworkService(StreamSide, DatagramSide):
                 binding.listener.stop()
 
     def resume(self) -> None:
-        """Accept and receive again."""
+        """Accept and receive again, unless the service stops."""
+        if not self.running:
+            return
         self.is_paused = False
         for binding in self.bindings.values():
             if binding.listener is not None:

@@ -4,6 +4,7 @@ Over TCP until the peer closes, whatever it sends; as fast as it reads, one bloc
 connections have theirs. Over UDP as many characters as the request had octets, at most 512: it amplifies nothing.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
@@ -25,6 +26,7 @@ class ChargenConfig(ServiceConfig):
     width: int = Field(default=72, ge=1, le=510, description="characters a line, its end not counted")
 
 
+@lru_cache(maxsize=8)
 def ring(width: int) -> bytes:
     """Return the lines that begin with each of the characters; then they repeat."""
     count = len(CHARACTERS)
@@ -32,14 +34,19 @@ def ring(width: int) -> bytes:
     return b"".join(endless[start : start + width] + b"\r\n" for start in range(count))
 
 
+@lru_cache(maxsize=8)
+def rings(width: int) -> bytes:
+    """Return so many rings that a block can be cut out wherever in the first it begins; all connections share them."""
+    return ring(width) * (2 + BLOCK // len(ring(width)))
+
+
 class Chargen(StreamProtocol):
     """Writes lines while the peer reads."""
 
     def __init__(self, service: NetworkService) -> None:
         super().__init__(service)
-        lines = ring(self.config.width)
-        self._lines = lines * (2 + BLOCK // len(lines))
-        self._period = len(lines)
+        self._lines = rings(self.config.width)
+        self._period = len(ring(self.config.width))
         self._offset = 0
         self._call: Any = None
 
@@ -89,10 +96,9 @@ class ChargenService(NetworkService):
 
     def received(self, data: bytes, peer: Peer) -> bytes:
         """NetworkService API."""
-        lines = ring(self.config.width) * 2
         start = self._turn * (self.config.width + 2)
         self._turn = (self._turn + 1) % len(CHARACTERS)
-        return lines[start : start + min(len(data), LONGEST_DATAGRAM)]
+        return rings(self.config.width)[start : start + min(len(data), LONGEST_DATAGRAM)]
 
 
 KIND = ServiceKind("chargen", "lines of printable characters without end (RFC 864)", ChargenConfig, ChargenService)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from twisted.internet.defer import DeferredList
 from twisted.logger import Logger
 
 from multid.config.model import LISTED, Duration, ServiceConfig
@@ -18,7 +19,7 @@ from multid.net.datagram_relay import Session
 from multid.net.outgoing import client_context
 from multid.net.peer import Peer
 from multid.net.proxy import Proxied, encode_header
-from multid.net.relay import Relay, Route
+from multid.net.relay import Far, Relay, Route
 from multid.net.seldom import Seldom
 from multid.net.service import NetworkService
 from multid.service import Change, ServiceError, ServiceKind
@@ -60,6 +61,7 @@ class ForwardService(NetworkService):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.sessions: dict[Peer, Session] = {}
+        self.outliving: set[Far] = set()
         self._routes: tuple[Route, ...] = ()
         self._turn = 0
         self._unreachable = Seldom()
@@ -80,10 +82,24 @@ class ForwardService(NetworkService):
         """NetworkService API."""
         for session in list(self.sessions.values()):
             session.close()
+        await DeferredList([far.gone for far in self.outliving])
+
+    def abort(self) -> None:
+        """NetworkService API."""
+        super().abort()
+        for far in list(self.outliving):
+            far.transport.abortConnection()
+
+    def outlives(self, far: Far) -> None:
+        """A client has left and its target still takes what it said: the service ends no sooner than that."""
+        self.outliving.add(far)
+        far.gone.addCallback(lambda _: self.outliving.discard(far))
 
     def connected(self, peer: Peer) -> Relay:
         """NetworkService API."""
-        return Relay(self, self._chosen(), lambda transport: self._header(peer, transport), self.unreachable)
+        return Relay(
+            self, self._chosen(), lambda transport: self._header(peer, transport), self.unreachable, self.outlives
+        )
 
     def asked(self, question: Question) -> None:
         """NetworkService API."""

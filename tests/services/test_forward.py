@@ -123,6 +123,52 @@ def test_what_a_client_said_before_it_left_is_given_to_the_target(bench: Bench, 
     assert bench.read_all(far) == b""
 
 
+def left_with_much_to_take(bench: Bench, target: socket.socket):
+    """Return a stopping forwarder whose client has left, its end, and a target that has yet to take a lot."""
+    target.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    service, client, far = through(bench, target, timeouts={"idle": "5s", "stall": "30s"})
+    relay = next(iter(service.connections)).application
+    relay._far.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    sent = stuck = 0
+    while stuck < 20:
+        bench.loop.turn()
+        stuck = stuck + 1 if relay._far.pending > 16384 else 0
+        sent += client.send(b"x" * 4096) if not stuck else 0
+    bench.loop.until(lambda: service.counters.received_bytes == sent)
+    bench.loop.advance(1)
+    bench.loop.advance(5)
+    assert bench.read_all(client) == b""
+    client.close()
+    bench.loop.until(lambda: not service.connections)
+    assert (len(service.outliving), bench.runtime.descriptors.taken) == (1, 1)
+    stopped: list[None] = []
+    service.stopService().addCallback(stopped.append)
+    bench.loop.turn()
+    assert not stopped
+    return service, stopped, far, sent
+
+
+def test_a_service_that_stops_gives_targets_what_clients_said_before_they_left(bench: Bench, target) -> None:
+    service, stopped, far, sent = left_with_much_to_take(bench, target)
+    assert len(bench.read_all(far)) == sent
+    bench.loop.until(lambda: stopped)
+    assert (service.outliving, bench.runtime.descriptors.taken) == (set(), 0)
+    assert not bench.loop.getDelayedCalls()
+
+
+@pytest.mark.parametrize("way", ["stall", "abort"])
+def test_a_target_that_takes_nothing_holds_up_no_end(bench: Bench, target, way: str) -> None:
+    service, stopped, _far, _sent = left_with_much_to_take(bench, target)
+    if way == "abort":
+        service.abort()
+    else:
+        bench.loop.advance(29)
+        assert not stopped
+        bench.loop.advance(1)
+    bench.loop.until(lambda: stopped)
+    assert bench.runtime.descriptors.taken == 0
+
+
 def test_the_client_is_read_no_faster_than_the_target_takes_it(bench: Bench, target) -> None:
     service, client, _far = through(bench, target, timeouts={"stall": "30s"})
     transport = bench.loop.until(lambda: next(iter(service.connections), None))
