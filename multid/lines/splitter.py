@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from multid.lines.scan import presence
+
 Framing = Literal["lf", "crlf", "nul", "octet-counted", "auto"]
 Oversize = Literal["split", "truncate", "drop"]
 Unterminated = Literal["keep", "drop"]
@@ -27,6 +29,9 @@ Drop = Callable[[str, int, int], None]
 
 _PRI = rb"<(?:0|[1-9]\d?|1[0-8]\d|19[01])>"
 _PART_OF_PRI = rb"<(?:0|[1-9]\d?|1[0-8]\d|19[01])?"
+_LENGTH = rb"[1-9]\d{0,6} "
+_HEADER = _LENGTH + rb"(?=" + _PRI + rb")"
+_HOLDS_LENGTH, _HOLDS_HEADER = presence(rb"\n" + _LENGTH), presence(rb"\n" + _HEADER)
 _LONGEST_HEADER = len(b"9999999 <191>")
 _LINE_END = 2  # octets of the longest line end that a counted message may carry
 
@@ -260,13 +265,13 @@ class FrameSplitter(Splitter):
         drop: Drop = _nobody,
     ) -> None:
         super().__init__(strip_cr=True, max_line=max_line, oversize=oversize, unterminated=unterminated, drop=drop)
-        header = rb"[1-9]\d{0,6} " + (rb"(?=" + _PRI + rb")" if strict else b"")
+        header = _HEADER if strict else _LENGTH
         part = rb"[1-9]\d{0,6}" + (rb"(?: (?:" + _PART_OF_PRI + rb")?)?" if strict else b"")
         self._strict = strict
         self._pri = re.compile(_PRI)
         self._header = re.compile(header)
+        self._holds_frame = _HOLDS_HEADER if strict else _HOLDS_LENGTH
         self._part = re.compile(part)
-        self._next = re.compile(rb"\n(?=" + header + rb")")
         self._head = b""  # what may become a length
         self._around = 0  # octets of the length of the message that is being read
         self._remaining = 0  # octets of it that are to come
@@ -317,11 +322,11 @@ class FrameSplitter(Splitter):
         return bool(self._held or self._carry or self._skipping)
 
     def _any_frame(self, chunk: bytes) -> bool:
-        if self._strict and b"<" not in chunk:  # cheap, and true of most text
+        if self._strict and b"<" not in chunk:  # the cheapest, and true of most text
             return False
         if not self._in_line and self._header.match(chunk):
             return True
-        return self._next.search(chunk) is not None
+        return self._holds_frame(chunk)
 
     def _without_head(self, chunk: bytes) -> bytes:
         """Set aside an end of the chunk that may become a length."""
