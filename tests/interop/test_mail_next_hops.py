@@ -1,4 +1,4 @@
-"""Mail goes out to real servers: smtp-sink with each of its faults, aiosmtpd, and a Postfix of the test's own.
+"""Mail goes out to real servers: smtp-sink with each of its faults, aiosmtpd, a Postfix and an Exim of the test's own.
 
 The delivery queue and its client run as in the daemon, on a spool in memory; reports have no route, so they stay where
 the test sees them. What a server has taken must be what was stored, octet for octet.
@@ -27,9 +27,10 @@ from multid.mail.queue import DeliveryQueue, QueueSettings
 from multid.mail.retry import RetryPolicy
 from multid.mail.route import Hop, Pattern, Route
 from multid.mail.spool import MemorySpool
+from tests.campaigns.campaign import until
 from tests.loop import Loop
 from tests.process import free_port
-from tests.programs import need
+from tests.programs import need, unpacked
 
 HEADER = b"From: a@example.org\r\nSubject: dots\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
 SMALL = HEADER + b".\r\n..\r\n...three\r\n From here\r\nFrom there\r\n\r\n.\r\n" + b"x" * 900 + b"\r\n\r\n"
@@ -261,9 +262,87 @@ def postfix() -> Iterator[tuple[int, Path]]:
 def test_postfix_takes_every_octet(relay: Any, postfix: tuple[int, Path], content: bytes) -> None:
     port, maildir = postfix
     assert relay(port).send(content) == "delivered"
-    deadline = time.monotonic() + 20
-    while not (mails := list(maildir.glob("*"))):
-        assert time.monotonic() < deadline, "Postfix does not deliver"
-        time.sleep(0.02)
-    body = mails[0].read_bytes().partition(b"\n\n")[2]
-    assert body.replace(b"\n", b"\r\n") == content.removeprefix(HEADER)
+    assert delivered_body(maildir) == content.removeprefix(HEADER)
+
+
+EXIM = """\
+primary_hostname = mx.example.com
+exim_user = {user}
+exim_group = {user}
+spool_directory = {folder}/spool
+log_file_path = {folder}/spool/%slog
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+acl_smtp_rcpt = accept
+deliver_drop_privilege
+keep_environment =
+never_users =
+message_size_limit = 10M
+tls_advertise_hosts =
+begin routers
+box:
+  driver = accept
+  transport = box
+begin transports
+box:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
+  user = {user}
+begin retry
+* * F,1h,1m
+"""
+
+
+EXIM_USER = "Debian-exim"
+"""Whom Debian's Exim wants to find in the user database, whatever its configuration says."""
+
+
+@pytest.fixture
+def exim() -> Iterator[tuple[int, Path]]:
+    """An unpacked Exim with a configuration, a spool and a user of its own: its port, and where it delivers to."""
+    need("unshare")
+    if os.geteuid() != 0:
+        pytest.skip("Exim is started by root")
+    root, environment = unpacked("exim4-daemon-light")
+    nobody = pwd.getpwnam("nobody")
+    folder = Path(tempfile.mkdtemp(prefix="multid-exim-"))
+    port = free_port()
+    try:
+        folder.chmod(0o755)
+        for name in ("spool", "mail"):
+            (folder / name).mkdir()
+            os.chown(folder / name, nobody.pw_uid, nobody.pw_gid)
+        added = {
+            "passwd": f"{EXIM_USER}:x:{nobody.pw_uid}:{nobody.pw_gid}::/:/bin/false\n",
+            "group": f"{EXIM_USER}:x:{nobody.pw_gid}:\n",
+        }
+        for name, line in added.items():
+            (folder / name).write_text(line + Path("/etc", name).read_text())
+        configuration = folder / "exim.conf"
+        configuration.write_text(EXIM.format(folder=folder, user=EXIM_USER, port=port))
+        own_users = " && ".join(f"mount --bind {folder}/{name} /etc/{name}" for name in added)
+        command = ["unshare", "--mount", "sh", "-c", f'{own_users} && exec "$@"', "sh"]
+        command += [str(root / "usr/sbin/exim4"), "-C", str(configuration), "-bdf"]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as daemon:
+            try:
+                wait_for_server(port)
+                yield port, folder / "mail/new"
+            finally:
+                daemon.terminate()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.campaign  # it is fetched from the network
+@pytest.mark.parametrize("content", [SMALL, EIGHT_BIT, LARGE], ids=["small", "eight bits", "large"])
+def test_exim_takes_every_octet(relay: Any, exim: tuple[int, Path], content: bytes) -> None:
+    port, maildir = exim
+    assert relay(port).send(content) == "delivered"
+    assert delivered_body(maildir) == content.removeprefix(HEADER)
+
+
+def delivered_body(maildir: Path) -> bytes:
+    """Return the body of the one mail in a maildir, which has LF for CRLF, once it is there."""
+    [path] = until(lambda: list(maildir.glob("*")), "the mail to be delivered")
+    return path.read_bytes().partition(b"\n\n")[2].replace(b"\n", b"\r\n")
