@@ -30,6 +30,7 @@ FLOORS = [
 PURE = [
     "clock/packet.py",
     "lines/escape.py",
+    "lines/framing.py",
     "lines/splitter.py",
     "lines/syslog.py",
     "mail/address.py",
@@ -37,6 +38,7 @@ PURE = [
     "mail/reply.py",
     "mail/retry.py",
     "mail/session.py",
+    "net/follower.py",
     "net/guard.py",
     "net/proxy.py",
     "net/tokens.py",

@@ -6,8 +6,9 @@ from pydantic import Field, field_validator
 
 from multid.config.model import LISTED, Model, Rate, ServiceConfig, Size
 from multid.lines.escape import check_charset
+from multid.lines.framing import Framing
 from multid.lines.model import FileOutput, OutputConfig
-from multid.lines.splitter import Framing, Oversize, Unterminated
+from multid.lines.splitter import Oversize, Unterminated
 
 
 class LineRate(Model):

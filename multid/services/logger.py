@@ -18,13 +18,14 @@ from twisted.python.failure import Failure
 from multid.lines import jsonlines, syslog
 from multid.lines.datagrams import DatagramForwarder
 from multid.lines.forward import Forwarder
+from multid.lines.framing import make_splitter
 from multid.lines.journal import Journal
 from multid.lines.ledger import Accounts, Ledger
 from multid.lines.memory import keep_freed_memory
 from multid.lines.model import FileOutput, JournalOutput, OutputConfig
 from multid.lines.output import Output
 from multid.lines.record import Batch, Received, Source
-from multid.lines.splitter import Lines, Splitter, make_splitter
+from multid.lines.splitter import Lines, Splitter
 from multid.lines.writer import FileWriter
 from multid.net.follower import Follower
 from multid.net.outgoing import client_context

@@ -15,7 +15,7 @@ import pytest
 from multid.clock.packet import ClockState, encode_reply, parse_request
 from multid.clock.tracking import parse_reply
 from multid.config.target import parse_target
-from multid.lines.splitter import make_splitter
+from multid.lines.framing import make_splitter
 from multid.lines.syslog import parse
 from multid.net.proxy import MAX_LENGTH, ProxyError, parse_header
 from tests.campaigns.campaign import Campaign

@@ -10,7 +10,8 @@ from multid.config.document import parse_document
 from multid.config.problems import ConfigErrors
 from multid.lines import syslog
 from multid.lines.escape import escape, unescape
-from multid.lines.splitter import Splitter, make_splitter
+from multid.lines.framing import make_splitter
+from multid.lines.splitter import Splitter
 from multid.mail.address import parse_mailbox
 from multid.mail.headers import map_addresses, parse_fields
 from multid.mail.reply import ReplyError, ReplyParser

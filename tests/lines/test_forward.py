@@ -18,9 +18,10 @@ from multid.lines.backlog import MemoryBacklog, Spool
 from multid.lines.datagrams import DatagramForwarder
 from multid.lines.forward import Forwarder, ForwardOptions
 from multid.lines.frames import encode, whole
+from multid.lines.framing import make_splitter
 from multid.lines.ledger import Ledger
 from multid.lines.record import Batch, Source
-from multid.lines.splitter import make_splitter, pack
+from multid.lines.splitter import pack
 
 HEADER = b"<13>1 1970-01-01T00:00:00.000000Z 192.0.2.1 log - - - "
 

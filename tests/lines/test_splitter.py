@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multid.lines.splitter import Lines, make_splitter
+from multid.lines.framing import make_splitter
+from multid.lines.splitter import Lines
 
 FRAMINGS = ["lf", "crlf", "nul", "octet-counted", "auto"]
 PIECES = [

@@ -15,12 +15,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from multid.lines import syslog, writer
+from multid.lines.framing import make_splitter
 from multid.lines.ledger import Ledger
 from multid.lines.logfiles import FileOptions
 from multid.lines.path import PathTemplate
 from multid.lines.record import Batch, Source
 from multid.lines.rotation import Rotation
-from multid.lines.splitter import make_splitter, pack
+from multid.lines.splitter import pack
 from multid.lines.writer import FileWriter
 from tests.programs import need
 
