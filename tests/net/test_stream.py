@@ -345,3 +345,28 @@ def test_a_fault_in_what_is_done_each_second_is_not_the_end_of_timeouts(bench: B
     bench.loop.advance(11)
     bench.loop.advance(1)
     assert bench.read_all(client) == b""
+
+
+def test_a_service_that_stops_cannot_be_resumed(bench: Bench) -> None:
+    service = bench.serve("echo")
+    client = bench.connect(service)
+    client.send(b"x")
+    assert bench.read(client, 1) == b"x"
+    stopping = service.stopService()
+    service.resume()
+    late = bench.connect(service)
+    for _ in range(5):
+        bench.loop.turn()
+    assert service.counters.connections_total == 1
+    late.close()
+    client.close()
+    bench.loop.result(stopping)
+
+
+def test_a_unix_socket_takes_what_is_meant_for_tcp_without_a_word(bench: Bench, tmp_path) -> None:
+    service = bench.serve("echo", listen=f"unix:{tmp_path}/echo.sock")
+    client = bench.connect(service)
+    transport = bench.loop.until(lambda: next(iter(service.connections), None))
+    transport.setTcpNoDelay(True)
+    client.send(b"x")
+    assert bench.read(client, 1) == b"x"

@@ -491,6 +491,25 @@ def test_a_target_that_refuses_ends_the_session_and_the_next_datagram_begins_ano
     assert bench.runtime.descriptors.taken == 0
 
 
+def test_errors_of_a_targets_host_are_counted_wherever_they_show(bench: Bench, far_udp) -> None:
+    service = bench.serve("forward", to=text(far_udp.getsockname(), "udp"), listen=UDP)
+    bench.connect(service).send(b"first")
+    received(bench, far_udp)
+    (session,) = service.sessions.values()
+    session.stopReading()
+    far_udp.close()
+    session._send(b"refused")
+    session._send(b"told so")
+    assert service.guard.refused["target"] == 1
+    session._send(b"refused")
+    session.doRead()
+    assert service.guard.refused["target"] == 2
+    session.close()
+    session._send(b"too late")
+    session.doRead()
+    assert service.guard.refused["target"] == 2
+
+
 def test_sessions_are_limited_like_connections(bench: Bench, far_udp) -> None:
     service = bench.serve("forward", to=text(far_udp.getsockname(), "udp"), listen=UDP, limits={"per_peer": 1})
     bench.connect(service).send(b"one")
