@@ -6,7 +6,7 @@ without another index. The content is the last column, so that a listing never r
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from multid.mail.address import Pattern
@@ -50,7 +50,7 @@ WHERE mail = ? AND place = ?
 _UPDATE_DUE = "UPDATE recipient SET due = ? WHERE mail = ? AND state = 'open'"
 _UPDATE_STATE = "UPDATE mail SET state = ?, note = ? WHERE number = ?"
 _UPDATE_CRASHES = "UPDATE mail SET crashes = ? WHERE number = ?"
-_DELETE = ("DELETE FROM mail WHERE number = ?", "DELETE FROM recipient WHERE mail = ?")
+_DELETE = ("DELETE FROM mail WHERE number", "DELETE FROM recipient WHERE mail")
 
 Row = tuple[Any, ...]
 New = tuple[Row, list[Row]]
@@ -114,11 +114,8 @@ def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Row])
 
 
 def update(connection: sqlite3.Connection, change: Update) -> None:
-    """Execute a change of one mail, without its reports."""
+    """Execute a change of one mail, but for its reports and its deletion."""
     number = queue_number(change.id)
-    if change.delete:
-        delete(connection, [number])
-        return
     if change.deliveries:
         rows = [(*_delivery(delivery), number, place) for place, delivery in change.deliveries.items()]
         connection.executemany(_UPDATE_RECIPIENT, rows)
@@ -130,11 +127,12 @@ def update(connection: sqlite3.Connection, change: Update) -> None:
         connection.execute(_UPDATE_CRASHES, (change.crashes, number))
 
 
-def delete(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
+def delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
     """Delete mails, whether they are there or not."""
-    keys = [(number,) for number in numbers]
-    for statement in _DELETE:
-        connection.executemany(statement, keys)
+    for start in range(0, len(numbers), _ROWS):
+        some = numbers[start : start + _ROWS]
+        for statement in _DELETE:
+            connection.execute(f"{statement} IN ({', '.join('?' * len(some))})", some)
 
 
 def scan(connection: sqlite3.Connection) -> list[tuple[str, MailState, float]]:

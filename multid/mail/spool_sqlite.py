@@ -65,9 +65,11 @@ class _Rows:
 
     def apply(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         schema.insert(connection, [schema.new_mail(mail) for change in changes for mail in _new(change)])
-        for change in changes:
-            if isinstance(change, Update):
+        updates = [change for change in changes if isinstance(change, Update)]
+        for change in updates:
+            if not change.delete:
                 schema.update(connection, change)
+        schema.delete(connection, [queue_number(change.id) for change in updates if change.delete])
 
     def revoke(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         schema.delete(connection, [queue_number(mail.envelope.id) for change in changes for mail in _new(change)])
