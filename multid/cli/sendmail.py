@@ -22,9 +22,9 @@ from multid.config.find import find_config, mail_spool
 from multid.config.problems import ConfigErrors
 from multid.mail.address import AddressError, parse_mailbox
 from multid.mail.drop import drop_directory, leave, make_drop_directory
+from multid.mail.headers import fields_end, parse_fields
 
 _WITH_VALUE = "fFrNRVBhLOoXpC"
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*?)(?:\r\n|\Z)(?![ \t])", re.DOTALL)
 
 
 @dataclass
@@ -112,15 +112,14 @@ def read(data: bytes, *, ignore_dots: bool) -> bytes:
         lines = lines[: lines.index(b".")]
     if lines and lines[0].startswith(b"From "):  # the first line of a mailbox
         del lines[0]
-    if lines and lines[0] and not re.match(rb"[!-9;-~]+[ \t]*:", lines[0]):
-        lines.insert(0, b"")
     return b"".join(line + b"\r\n" for line in lines)
 
 
 def prepare(options: Options, content: bytes) -> tuple[str, list[str], bytes]:
     """Return sender, recipients and content: Bcc is gone, From is there if a name was given."""
-    header, _, body = (b"\r\n" + content).partition(b"\r\n\r\n")
-    fields = [(match[1].lower(), match[0]) for match in _FIELD.finditer(header.removeprefix(b"\r\n") + b"\r\n")]
+    end = fields_end(content)  # where the first line begins that is no field, whether it is blank or not
+    fields = [(name.lower(), b"".join((name, colon, value))) for name, colon, value in parse_fields(content[:end])]
+    body = content[end:].removeprefix(b"\r\n")
     named = [text for name, text in fields if name in {b"to", b"cc", b"bcc"}] if options.from_header else []
     recipients = [*options.recipients, *_addresses(named)]
     if not recipients:

@@ -20,7 +20,7 @@ _ALLOWED = bytes(octet for octet in range(256) if octet not in CONTROLS and octe
 _are_plain = absence(CONTROLS.replace(b"\n", b"") + b'"\\')
 _SHORT = {8: b"\\b", 9: b"\\t", 12: b"\\f", 13: b"\\r"}
 _UNSAFE = re.compile("\x7f|" + BEYOND_ASCII.pattern)
-_BLANKS = re.compile("[\t\r]")
+_BLANKS = re.compile("[\t\r\n]")
 
 
 def render(batch: Received) -> bytes:

@@ -196,9 +196,9 @@ def _parse_3164(line: bytes, at: int, fields: dict[str, Any], today: int) -> Non
 def _with_zone(stamp: str) -> str | None:
     try:
         when = datetime.fromisoformat(stamp)
-    except ValueError:
+        return stamp if when.tzinfo else when.astimezone().isoformat()
+    except (ValueError, OverflowError):  # the latter for the first and last day that there is, in another zone
         return None
-    return stamp if when.tzinfo else when.astimezone().isoformat()
 
 
 @lru_cache(maxsize=64)
@@ -214,7 +214,7 @@ def nearest(text: bytes, today: int) -> str | None:
     years = (int(year),) if year else (now.year - 1, now.year, now.year + 1)
     found = []
     for each in years:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             moment = datetime(each, _MONTHS[month], int(day), hour, minute, second, microsecond)  # noqa: DTZ001
             found.append(moment.astimezone())
     return min(found, key=lambda moment: abs(moment - now)).isoformat() if found else None

@@ -41,7 +41,6 @@ CONTENTS = [
     (b"A: b\n\none\n.\ntwo\n", False, b"A: b\r\n\r\none\r\n"),
     (b"A: b\n\none\n.\ntwo\n", True, b"A: b\r\n\r\none\r\n.\r\ntwo\r\n"),
     (b"From me Mon\nA: b\n\n", False, b"A: b\r\n\r\n"),
-    (b"just text\n", False, b"\r\njust text\r\n"),
     (b"\nbody\n", False, b"\r\nbody\r\n"),
 ]
 
@@ -64,6 +63,20 @@ def test_recipients_are_taken_from_the_header_and_bcc_is_gone():
 
 def test_bcc_is_gone_without_t_too():
     assert b"Bcc" not in prepare(Options(recipients=["z@x.test"]), MAIL)[2]
+
+
+@pytest.mark.parametrize(
+    ("given", "content"),
+    [
+        (b"Subject: x\r\nhello world: text\r\nbye\r\n", b"Subject: x\r\n\r\nhello world: text\r\nbye\r\n"),
+        (b"just text\r\nA: b\r\n", b"\r\njust text\r\nA: b\r\n"),
+        (b" indented\r\n\r\nmore\r\n", b"\r\n indented\r\n\r\nmore\r\n"),
+        (b"Subject: x\r\n", b"Subject: x\r\n\r\n"),
+        (b"", b"\r\n"),
+    ],
+)
+def test_nothing_of_a_mail_without_a_blank_line_is_lost(given, content):
+    assert prepare(Options(recipients=["z@x.test"]), given)[2] == content
 
 
 @pytest.mark.parametrize("sender", ["", "<>"])

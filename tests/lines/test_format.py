@@ -97,6 +97,11 @@ def test_a_json_line_keeps_its_numbers_and_cannot_pass_for_ours():
     )
 
 
+def test_line_ends_between_the_members_of_a_json_line_make_no_second_record():
+    (value,) = objects(received(b'{"a":\n{"time":"forged"}\n}', parse=jsonlines.parse))
+    assert value["fields"] == {"a": {"time": "forged"}}
+
+
 @pytest.mark.parametrize("line", [b"", b"{", b"[1]", b'"x"', b'{"a":NaN}', b"\xff", b'{"a":"\n"}', b"[" * 100000])
 def test_what_is_no_json_object_is_kept_with_the_reason(line):
     (value,) = objects(received(line, b"x", parse=jsonlines.parse))[:1]

@@ -1,12 +1,13 @@
 """Syslog messages as RFC 5424 and RFC 3164 have them, and as they are found."""
 
+import time
 from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multid.lines.syslog import parse
+from multid.lines.syslog import nearest, parse
 
 NOW = 1_780_000_000.0  # 2026-05-28
 
@@ -93,6 +94,7 @@ def test_what_leaves_the_grammar_is_said_and_nothing_else_is_claimed(line, error
         (b"<189>*Mar  1 18:46:11: %SYS-5-CONFIG_I: x", {"message": b"%SYS-5-CONFIG_I: x"}),
         (b"<13>2026-01-02T03:04:05+01:00 h a: x", {"host": "h", "app": "a", "message": b"x"}),
         (b"<13>2026-99-02T03:04:05+01:00 h a: x", {"message": b"2026-99-02T03:04:05+01:00 h a: x"}),
+        (b"<13>0001-01-01T00:00:00 h a: x", {"message": b"0001-01-01T00:00:00 h a: x"}),
         (b"<13>Feb 30 00:00:00 host app: x", {"message": b"Feb 30 00:00:00 host app: x"}),
         (b"<13>just text", {"message": b"just text"}),
         (b"", {"message": b""}),
@@ -123,6 +125,20 @@ def test_a_time_without_a_year_is_that_nearest_to_now(month, year):
     when = datetime.fromisoformat(found["timestamp"])
     assert when.year == year
     assert when.tzinfo is not None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/New_York"])
+@pytest.mark.parametrize("stamp", [b"0001-01-01T00:00:00", b"9999-12-31T23:59:59", b"Jan  1 0001 00:00:00",
+                                   b"Dec 31 9999 23:59:59"])  # fmt: skip
+def test_the_first_and_the_last_day_that_there_is(stamp, zone, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        nearest.cache_clear()
+        assert parse(b"<13>" + stamp + b" h a: x", NOW)["message"] in {b"x", stamp + b" h a: x"}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"<13>1 - - - - - [" + rest))
