@@ -11,10 +11,7 @@ work is finished up to `drain_timeout`; a second signal resets what is left. SIG
 
 from __future__ import annotations
 
-import atexit
-import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,41 +21,27 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 
 from multid.config.problems import ConfigErrors, Problem
-from multid.log.journal import complain
+from multid.exits import CannotStart, DaemonizeError, stop
 from multid.net.descriptors import Descriptors
 from multid.net.service import FIRST_RETRY, LAST_RETRY, NetworkService
 from multid.net.sockets import BindError
+from multid.overview import summary
 from multid.reload import Plan, differences, enabled, plan_reload
 from multid.reloads import Reloaded, Reloads
 from multid.service import Change, Runtime, ServiceError, ServiceKind
 from multid.signals import Signals
+from multid.transition import Transition
 from multid.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from multid.config.load import Loaded
-    from multid.config.model import File, ServiceConfig
-    from multid.config.problems import Place
+    from multid.config.model import ServiceConfig
+    from multid.front import Front
     from multid.log.logbook import Logbook
     from multid.net.sockets import SocketStore
     from multid.notify import ServiceManager
-
-
-class CannotStart(SystemExit):
-    """The system does not give what a required service needs: one line on stderr, exit status 71, no traceback."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(os.EX_OSERR)
-        self.message = message
-        complain(f"multid: {message}", os.environ)
-
-
-class DaemonizeError(Exception):
-    """The same once twistd has forked: it says so on the terminal it came from, which it leaves with 1.
-
-    There it waits for an Exception; a SystemExit it would not see, and wait for ever.
-    """
 
 
 @dataclass
@@ -70,14 +53,6 @@ class Waiting:
     problem: str
     delay: float = FIRST_RETRY
     retry: Any = None
-
-
-class Front(NetworkService):
-    """What listens for the operator: like a service, but no stanza says so."""
-
-    def wanted(self, file: File) -> ServiceConfig:
-        """Return what a configuration wants of it."""
-        raise NotImplementedError
 
 
 class Daemon(MultiService):
@@ -194,7 +169,7 @@ class Daemon(MultiService):
         for name in self.runtime.sockets.release():
             self.log.warn("the service manager passed a socket named {name}: no service listens on it", name=name)
         self.is_ready = True
-        self.manager.ready(self.summary())
+        self.manager.ready(summary(self))
         self._watch.start()
         self.reloads.open()
 
@@ -268,7 +243,7 @@ class Daemon(MultiService):
             self.log.error("reload refused, nothing has changed: {why}", why=_headlines(errors))
             raise
         finally:
-            self.manager.ready(self.summary())
+            self.manager.ready(summary(self))
         self._tell_reloaded(reloaded)
         return reloaded
 
@@ -291,19 +266,19 @@ class Daemon(MultiService):
         self._fixed(loaded)
         plan = plan_reload(self.loaded.file.services, loaded.file.services)
         changed = differences(self.loaded, loaded, plan)
-        prepared: list[tuple[NetworkService, Change]] = []
+        transition = Transition(loaded)
         try:
             for service, config, strict in self._wanted(loaded, plan):
-                prepared.append((service, await _prepared(service, config, loaded, strict=strict)))
+                await transition.prepare(service, config, strict=strict)
             if not self.running:
                 raise ConfigErrors([Problem(loaded.place(), "the daemon is ending")])
         except BaseException:
-            self._undo(prepared)
+            self._undo(transition)
             raise
         if dry_run:
-            self._undo(prepared)
+            self._undo(transition)
             return Reloaded(plan, changed, dry_run=True, generation=self.reloads.generation)
-        self._commit(loaded, plan, prepared)
+        self._commit(loaded, plan, transition)
         return Reloaded(plan, changed, generation=self.reloads.succeeded())
 
     def _fixed(self, loaded: Loaded) -> None:
@@ -325,12 +300,11 @@ class Daemon(MultiService):
             if name in self.namedServices:
                 yield self.namedServices[name], services[name], False
 
-    def _undo(self, prepared: list[tuple[NetworkService, Change]]) -> None:
-        for _, change in reversed(prepared):
-            change.undo()
+    def _undo(self, transition: Transition) -> None:
+        transition.undo()
         self._keep_sockets(self.loaded)
 
-    def _commit(self, loaded: Loaded, plan: Plan, prepared: list[tuple[NetworkService, Change]]) -> None:
+    def _commit(self, loaded: Loaded, plan: Plan, transition: Transition) -> None:
         self.loaded = loaded
         self.logbook.levels.default = loaded.file.log.level
         for name in [*plan.stop, *plan.retune]:
@@ -338,13 +312,7 @@ class Daemon(MultiService):
         for name in plan.stop:
             if name in self.namedServices:
                 self._retire(self.namedServices[name])
-        for _, change in prepared:
-            change.commit()
-        for service, _ in prepared:
-            if service.running:
-                service.listen()
-            else:
-                service.setServiceParent(self)
+        transition.commit(self)
         self._keep_sockets(loaded)
 
     def _forget_waiting(self, name: str) -> None:
@@ -413,88 +381,17 @@ class Daemon(MultiService):
         for service in self:
             service.reopen()
 
-    # What an operator sees
-
-    def summary(self) -> str:
-        """Return the state of all services in one line: those that are up, then each that is not and why."""
-        up, others = [], []
-        for status in self.statuses():
-            if status["state"] == "up":
-                up.append(status["name"])
-            elif status["state"] != "disabled":
-                others.append(f"{status['name']} {status['state']}{_why(status)}")
-        parts = [f"{', '.join(up)} up"] * bool(up) + others
-        return f"{'; '.join(parts) or 'no services'}; {self._connections()} connections"
-
-    def _connections(self) -> int:
-        return sum(service.counters.connections for service in [*self, *self.draining])
-
-    def faults(self) -> list[str]:
-        """Return what is wrong that only a new process can put right."""
-        return [f"{service.name}: {service.fault()}" for service in self if service.fault()]
-
-    def statuses(self) -> list[dict[str, Any]]:
-        """Return the status of every service of the file, in its order, and then of those that are finishing."""
-        services = [self._status(name, config) for name, config in self.loaded.file.services.items()]
-        return services + [service.status() for service in self.draining]
-
-    def _status(self, name: str, config: ServiceConfig) -> dict[str, Any]:
-        if name in self.waiting:
-            return _down(self.waiting[name].service, config, self.waiting[name].problem)
-        if name in self.namedServices:
-            status: dict[str, Any] = self.namedServices[name].status()
-            return status
-        state = "starting" if config.enabled else "disabled"
-        listen = [{"address": str(address), "problem": ""} for address in config.listen]
-        return {"name": name, "type": config.type, "state": state, "listen": listen, "counters": {}, "details": {}}
-
     def _broken(self, failure: Any) -> None:
         self.log.failure("a defect in multid; please report it", failure=failure)
 
     def _exit(self, message: str) -> None:
-        """Stop a daemon that has begun to start, with 71; twistd, which would end with 0, cleans up first."""
         self.log.critical("{message}", message=message)
-        atexit.register(_leave, os.EX_OSERR)
-        self.reactor.callWhenRunning(self.reactor.stop)
-
-
-async def _prepared(service: NetworkService, config: ServiceConfig, loaded: Loaded, *, strict: bool) -> Change:
-    try:
-        return await service.prepare(config, strict=strict)
-    except ServiceError as error:
-        place = _place(service, config, loaded, error)
-        raise ConfigErrors([Problem(place, f"{service.name}: {error}")]) from error
-
-
-def _place(service: NetworkService, config: ServiceConfig, loaded: Loaded, error: ServiceError) -> Place:
-    """Return where the address stands that cannot be bound, or the stanza."""
-    index = config.listen.index(error.address) if isinstance(error, BindError) else 0
-    if isinstance(service, Front):
-        return loaded.place("admin", ("socket", "http")[index])
-    if isinstance(error, BindError):
-        return loaded.place("services", service.name, "listen", index)
-    return loaded.place("services", service.name)
+        stop(self.reactor)
 
 
 def _headlines(errors: ConfigErrors) -> str:
     return "; ".join(problem.headline for problem in errors.problems)
 
 
-def _down(service: NetworkService, config: ServiceConfig, problem: str) -> dict[str, Any]:
-    listen = [{"address": str(address), "problem": problem} for address in config.listen]
-    return {**service.status(), "state": "down", "listen": listen}
-
-
-def _why(status: dict[str, Any]) -> str:
-    problems: Iterable[str] = dict.fromkeys(one["problem"] for one in status["listen"] if one["problem"])
-    return f" ({', '.join(problems)})" if problems else ""
-
-
 async def _stopped(service: NetworkService) -> None:
     await service.stopService()
-
-
-def _leave(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

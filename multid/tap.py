@@ -22,7 +22,8 @@ from multid.admin.service import Admin
 from multid.config.find import find_config
 from multid.config.load import Loaded, load
 from multid.config.problems import ConfigErrors
-from multid.daemon import CannotStart, Daemon
+from multid.daemon import Daemon
+from multid.exits import CannotStart
 from multid.kinds import discover
 from multid.log.journal import complain
 from multid.log.logbook import Logbook, open_logbook

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from multid.overview import faults, summary
+
 if TYPE_CHECKING:
     from multid.daemon import Daemon
 
@@ -44,14 +46,14 @@ class Watch:
 
     def _look(self) -> None:
         self._schedule()
-        status = self._daemon.summary()
+        status = summary(self._daemon)
         if status != self._told:
             self._told = status
             self._daemon.manager.status(status)
-        faults = self._daemon.faults()
-        for fault in faults:
+        found = faults(self._daemon)
+        for fault in found:
             if fault not in self._faults:
                 self.log.critical("{fault}: only a new process can put that right", fault=fault)
-        self._faults = faults
-        if not faults:
+        self._faults = found
+        if not found:
             self._daemon.manager.alive()

@@ -17,6 +17,7 @@ from multid.admin import page, status
 from multid.admin.streams import Follow
 from multid.config.problems import did_you_mean
 from multid.net.follower import Wanted
+from multid.overview import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,7 @@ class Answers:
 
     async def health(self, request: Any) -> bytes:
         """`/healthz`: 200 while the process works, 503 with its faults."""
-        return _lines(request, self._daemon.faults())
+        return _lines(request, faults(self._daemon))
 
     async def readiness(self, request: Any) -> bytes:
         """`/readyz`: 200 while every required service is up, 503 with those that are not."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from multid.admin.history import STEP, History
 from multid.config.address import Address
 from multid.config.model import Limits, ServiceConfig, Timeouts
-from multid.daemon import Front
+from multid.front import Front
 
 if TYPE_CHECKING:
     from multid.config.model import File

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from multid.overview import faults, statuses
+
 if TYPE_CHECKING:
     from multid.daemon import Daemon
 
@@ -26,8 +28,8 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "uptime": round(time.time() - daemon.started_at, 1),
         "loaded": moment(daemon.reloads.succeeded_at),
         "refused": [problem.headline for problem in last.problems] if last is not None else [],
-        "faults": daemon.faults(),
-        "services": daemon.statuses(),
+        "faults": faults(daemon),
+        "services": statuses(daemon),
     }
 
 
@@ -47,7 +49,7 @@ def state(daemon: Daemon) -> str:
 def unready(daemon: Daemon) -> list[str]:
     """Return why the daemon is not ready, a line each: it is starting or ending, or a required service is not up."""
     lines = [f"multid {state(daemon)}"] if state(daemon) != "running" else []
-    for service in daemon.statuses():
+    for service in statuses(daemon):
         config = daemon.loaded.file.services.get(service["name"])
         if config is not None and config.enabled and config.required and service["state"] != "up":
             lines.append(f"{service['name']} {service['state']}")

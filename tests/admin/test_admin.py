@@ -224,7 +224,7 @@ def test_what_a_service_offers_is_called_with_its_arguments(operate, monkeypatch
 
 def test_a_defect_is_a_500_without_a_traceback_and_is_logged(operate, monkeypatch) -> None:
     operated = operate(echo={"listen": ANY})
-    monkeypatch.setattr(operated.daemon, "faults", lambda: 1 // 0)
+    monkeypatch.setattr("multid.admin.routes.faults", lambda daemon: 1 // 0)
     seen = []
     leave = operated.daemon.logbook.follow(seen.append)
     from twisted.logger import globalLogPublisher
@@ -439,7 +439,7 @@ def test_a_page_that_cannot_be_drawn_ends_its_streams_and_says_so(operate, monke
     viewer = operated.connect(tcp=True)
     viewer.send(b"GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     operated.read_until(viewer, b"</main>")
-    monkeypatch.setattr(operated.daemon, "statuses", lambda: 1 // 0)
+    monkeypatch.setattr("multid.admin.status.statuses", lambda daemon: 1 // 0)
     operated.loop.advance(2)
     operated.read_all(viewer)
     monkeypatch.undo()
