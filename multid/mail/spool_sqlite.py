@@ -5,8 +5,9 @@ In `path` lie `spool.db` (WAL, synchronous=FULL), `content/ID` (contents of more
 file first (fsync, rename, fsync of the directory), then the row, with all rows that wait (`multid.mail.group_commit`).
 A crash leaves at most files without a row; `open` removes them, and sets a mail aside whose file has gone.
 
-Below `minimum_free` octets on the file system, `begin` refuses (452 4.3.1), so that what is in the spool can still be
-worked off. No call blocks the reactor: rows are written by one thread and read by another, files written by a few.
+Below `minimum_free` octets on the file system, and where that is read-only, `begin` refuses (452 4.3.1), so that what
+is in the spool can still be worked off. No call blocks the reactor: rows are written by one thread and read by another,
+files written by a few.
 """
 
 import fcntl
@@ -177,6 +178,9 @@ class SqliteSpool:
             state = os.statvfs(self.path)
         except OSError as error:
             raise SpoolError(f"{self.path}: {error}", NO_ROOM) from error
+        if state.f_flag & os.ST_RDONLY:
+            # What is open already may still be written, but nothing that a mail needs can be opened.
+            raise SpoolError(f"{self.path}: read-only file system", NO_ROOM)
         has_names = not state.f_files or state.f_favail
         return state.f_bavail * state.f_frsize if has_names else -1
 

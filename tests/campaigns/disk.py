@@ -60,13 +60,17 @@ class DiskMultid(Multid):
     @contextlib.contextmanager
     def read_only(self) -> Iterator[None]:
         """Nothing below `disk` can be opened to be written meanwhile; what is open already can."""
-        disk = str(self.folder / "disk")
-        self._in_namespace("mount", "--bind", disk, disk)
-        self._in_namespace("mount", "-o", "remount,bind,ro", disk)
+        disk, prepared = str(self.folder / "disk"), str(self.folder / "read-only")
+        Path(prepared).mkdir(exist_ok=True)
+        # Made apart, where nobody writes, and put in its place at once.
+        self._in_namespace("mount", "--bind", disk, prepared)
+        self._in_namespace("mount", "-o", "remount,bind,ro", prepared)
+        self._in_namespace("mount", "--bind", prepared, disk)
         try:
             yield
         finally:
             self._in_namespace("umount", "--lazy", disk)
+            self._in_namespace("umount", "--lazy", prepared)
 
     def _in_namespace(self, *command: str) -> None:
         user = ["--user", "--preserve-credentials"] if "--map-root-user" in _unshare() else []

@@ -139,3 +139,50 @@ def test_mail(campaign, tmp_path, error) -> None:
     assert set(hop.arrived.values()) == {1}
     assert (hop.damaged, hop.others, senders.lost_connections) == ([], [], 0)
     assert "Traceback" not in log
+
+
+def test_mail_below_a_read_only_mount(campaign, tmp_path) -> None:
+    """Every mail is refused with 452 while nothing can be opened, and what was taken before is delivered meanwhile."""
+    rounds = campaign.times(3, 40)
+    with NextHop() as hop:
+        smtp = {
+            "listen": LOOPBACK,
+            "hostname": "relay.example",
+            "queue": {"minimum_free": "0"},
+            "routes": [{"via": hop.url, "tls": "none"}],
+        }
+        with DiskMultid(tmp_path, {"state_dir": "disk", "services": {"smtp": smtp}}, size=64) as multid:
+            port = multid.port("smtp")
+            sizes = (300, 5_000, 200_000)
+            with Senders(lambda: port, 6, seed=campaign.seed, numbers=itertools.count(), sizes=sizes) as senders:
+                for _ in range(rounds):
+                    with multid.read_only():
+                        refused = len(senders.refused)
+                        until(lambda before=refused: len(senders.refused) > before + 10, "refusals")
+                        time.sleep(
+                            2.0
+                        )  # what is known of the file system is half a second old, and mails are under way
+                        taken = len(senders.acknowledged)
+                        time.sleep(campaign.random.uniform(0.1, 1.0))
+                        campaign.ledger["mails acknowledged while read-only"] += len(senders.acknowledged) - taken
+                    taken = len(senders.acknowledged)
+                    until(lambda before=taken: len(senders.acknowledged) > before + 20, "mail to be taken again")
+            happens(lambda: senders.acknowledged <= set(hop.arrived), within=20)
+            log = multid.log
+            multid.stop()
+    campaign.ledger.update(
+        {
+            "times read-only": rounds,
+            "mails acknowledged": len(senders.acknowledged),
+            "mails refused": len(senders.refused),
+            "mails arrived": len(hop.arrived),
+            "mails arrived twice": sum(count > 1 for count in hop.arrived.values()),
+            "connections ended after too many errors": senders.lost_connections,
+        }
+    )
+    assert set(hop.arrived) == senders.acknowledged
+    assert set(hop.arrived.values()) == {1}
+    assert campaign.ledger["mails acknowledged while read-only"] == 0
+    assert set(senders.replies) <= {"452 4.3.1", "503 5.5.1", "421 4.7.0", "250 2.0.0"}
+    assert (hop.damaged, hop.others) == ([], [])
+    assert "Traceback" not in log

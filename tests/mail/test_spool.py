@@ -455,9 +455,21 @@ def test_the_free_space_is_looked_at_again(disk: Rig, monkeypatch: Any):
         disk.spool.begin(1)
 
 
+def test_below_a_read_only_file_system_nothing_is_taken(disk: Rig, monkeypatch: Any):
+    class State:
+        f_files, f_favail, f_bavail, f_frsize, f_flag = 100, 100, 1 << 30, 4096, os.ST_RDONLY
+
+    monkeypatch.setattr(os, "statvfs", lambda path: State)
+    with pytest.raises(SpoolError, match="read-only") as error:
+        disk.spool.begin(0)
+    assert str(error.value.reply).startswith("452 4.3.1")
+    monkeypatch.setattr(State, "f_flag", 0)
+    disk.spool.begin(0)
+
+
 def test_without_inodes_nothing_is_taken(disk: Rig, monkeypatch: Any):
     class State:
-        f_files, f_favail, f_bavail, f_frsize = 100, 0, 1000, 4096
+        f_files, f_favail, f_bavail, f_frsize, f_flag = 100, 0, 1000, 4096, 0
 
     monkeypatch.setattr(os, "statvfs", lambda path: State)
     with pytest.raises(SpoolError):
