@@ -18,6 +18,8 @@ from multid.mail.reply import Reply
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00-\x20=\x7f]+))?")
 _GREETING = re.compile(r"[!#-'*+\--:=?A-\[\]-~]{1,255}")
 _CHUNK = re.compile(r"([0-9]{1,19})(?: +(LAST))?", re.IGNORECASE)
+Ret = Literal["FULL", "HDRS"]
+
 _NOTIFY = {"NEVER", "SUCCESS", "FAILURE", "DELAY"}
 
 
@@ -37,7 +39,7 @@ class Mail:
     size: int = 0
     body: Body = "7BIT"
     smtputf8: bool = False
-    ret: Literal["FULL", "HDRS"] | None = None
+    ret: Ret | None = None
     envid: str | None = None
 
 
@@ -64,7 +66,7 @@ def parse_mail(argument: str, default_domain: str) -> Mail:
             case _:
                 _unknown(keyword)
     sender = _mailbox(path, utf8, default_domain, "5.1.7") if path else ""
-    return Mail(sender, size or 0, cast(Body, body or "7BIT"), utf8, cast(Literal["FULL", "HDRS"], ret), envid)
+    return Mail(sender, size or 0, cast("Body", body or "7BIT"), utf8, cast("Ret", ret), envid)
 
 
 def parse_rcpt(argument: str, default_domain: str, *, utf8: bool, postmaster: str) -> Recipient:

@@ -37,6 +37,7 @@ class Dialogue:
         self._clock = clock
         self._errors = 0
         self._commands = 0  # since the last mail that was taken
+        self._most_commands = settings.max_recipients + SPARE_COMMANDS
         self._state: State = "command"
         self._buffer = b""
         self._at = 0
@@ -84,25 +85,23 @@ class Dialogue:
         return events
 
     def _settle(self) -> None:
-        if self._state not in {"command", "auth"}:
+        if self._ending is None and self._commands <= self._most_commands:
             return
-        last = self._ending or self._too_many()
-        if last is not None:
+        if self._state in {"command", "auth"}:
+            last = self._ending or TOO_MANY_COMMANDS
             self._reply(last)
             self._close(last.text)
 
-    def _too_many(self) -> Reply | None:
-        if self._errors >= self._settings.max_errors:
-            return TOO_MANY_ERRORS
-        return TOO_MANY_COMMANDS if self._commands > self._settings.max_recipients + SPARE_COMMANDS else None
-
     def _reply(self, reply: Reply) -> None:
         self._replies.append(reply)
-        self._errors += reply.is_permanent
+        if reply.code >= 500:
+            self._errors += 1
+            if self._errors >= self._settings.max_errors:
+                self._ending = self._ending or TOO_MANY_ERRORS
 
     def _flush(self) -> None:
-        self._events.append(Send(b"".join(map(bytes, self._replies))))
-        self._replies = []
+        replies, self._replies = self._replies, []
+        self._events.append(Send(bytes(replies[0]) if len(replies) == 1 else b"".join(map(bytes, replies))))
 
     def _emit(self, event: Event) -> None:
         if self._replies:

@@ -67,8 +67,10 @@ class Inbound(Protocol):
     transport: Any
 
     def __init__(self, reception: Reception, peer: Peer) -> None:
+        self.log = type(self).log  # once, not for each event
         self._reception = reception
         self._settings = reception.settings
+        self._now = reception.now
         self._peer = peer
         self._incoming: Incoming | None = None
         self._events: deque[Event] = deque()
@@ -88,7 +90,7 @@ class Inbound(Protocol):
         """IProtocol API."""
         tls = "TLS" if ISSLTransport.providedBy(self.transport) else ""
         self._session = Session(self._settings, self._peer, tls=tls)
-        self._progress = self._reception.now()
+        self._progress = self._now()
         self._carry_out(self._session.start())
 
     def dataReceived(self, data: bytes) -> None:
@@ -132,7 +134,7 @@ class Inbound(Protocol):
         self._carry_out(self._session.end(reply, at_once=at_once and not self._is_waiting))
 
     def _is_too_slow(self, octets: int) -> bool:
-        now = self._reception.now()
+        now = self._now()
         self._octets += octets
         is_too_slow = now - self._progress > self._settings.slowest
         if self._octets >= SLOW_PIECE:
@@ -155,7 +157,7 @@ class Inbound(Protocol):
             self._is_busy = False
 
     def _send(self, event: Send) -> None:
-        self._octets, self._progress = 0, self._reception.now()
+        self._octets, self._progress = 0, self._now()
         self.transport.write(event.data)
 
     def _start_tls(self, _event: StartTls) -> None:
@@ -199,13 +201,13 @@ class Inbound(Protocol):
         incoming, self._incoming = self._incoming, None
         if incoming is None:
             raise RuntimeError("a mail ends that has not begun")
-        self._wait(incoming.commit(event.envelope).addCallback(self._committed, event.envelope))
+        self._wait(incoming.commit(event.envelope).addCallbacks(self._committed, self._failed, (event.envelope,)))
 
     def _authenticate(self, event: Authenticate) -> None:
         authenticator = self._reception.authenticator
         if authenticator is None:
             raise RuntimeError("AUTH without anybody to ask")
-        self._wait(authenticator.verify(event.credentials, self._peer.host))
+        self._wait(authenticator.verify(event.credentials, self._peer.host).addErrback(self._failed))
 
     _DO: ClassVar[dict[type[Event], Callable[[Any, Any], None]]] = {
         Send: _send,
@@ -235,7 +237,7 @@ class Inbound(Protocol):
 
     def _wait(self, reply: Deferred[Reply]) -> None:
         self._is_waiting = True
-        reply.addErrback(self._failed).addCallback(self._answered).addErrback(self._broken)
+        reply.addCallback(self._answered).addErrback(self._broken)
 
     def _answered(self, reply: Reply) -> None:
         if self._is_lost:
@@ -261,8 +263,8 @@ class Inbound(Protocol):
     def _go_on(self) -> None:
         if self._is_waiting or self._is_behind or self._is_lost:
             return
-        held, self._held = b"".join(self._held), []
-        if held:
+        if self._held:
+            held, self._held = b"".join(self._held), []
             self._carry_out(self._session.receive(held))
         if self._is_paused and not self._is_waiting and not self._is_behind:
             self._is_paused = False
