@@ -19,12 +19,15 @@ from pathlib import Path
 MODE = 0o1733
 MAX_ENVELOPE = 1 << 20
 
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 @dataclass(frozen=True)
 class Dropped:
-    """A mail in the drop directory: where its content begins in the file, and who owns that."""
+    """A mail in the drop directory: where its content begins in the file, which file that is, and who owns it."""
 
     path: Path
+    identity: tuple[int, int]
     uid: int
     sender: str
     recipients: tuple[str, ...]
@@ -76,7 +79,7 @@ def _sync(directory: Path) -> None:
 
 def read_envelope(path: Path) -> Dropped:
     """Return what a file in the drop directory says; ValueError if it is none that we left, OSError if unreadable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, _FLAGS)
     with open(descriptor, "rb") as file:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
@@ -90,4 +93,17 @@ def read_envelope(path: Path) -> Dropped:
     texts = (sender, *recipients)
     if not recipients or not all(isinstance(text, str) and text.isprintable() for text in texts):
         raise ValueError("its envelope has no recipients, or what is no address")
-    return Dropped(path, state.st_uid, sender, recipients, len(line))
+    return Dropped(path, _identity(state), state.st_uid, sender, recipients, len(line))
+
+
+def open_content(dropped: Dropped) -> int:
+    """Open a mail again; ValueError if its owner has put another file, which may not be his, under its name."""
+    descriptor = os.open(dropped.path, _FLAGS)
+    if _identity(os.fstat(descriptor)) != dropped.identity:
+        os.close(descriptor)
+        raise ValueError("it has become another file")
+    return descriptor
+
+
+def _identity(state: os.stat_result) -> tuple[int, int]:
+    return state.st_dev, state.st_ino

@@ -1,7 +1,7 @@
 r"""Delivery status notifications: the mail that tells a sender what became of a mail (RFC 3461, 3464, 6522). Pure.
 
 A report has three parts: a text for people, `message/delivery-status` for programs, and the mail it is about, whole
-(`message/rfc822`) if it is small and its sender asked for RET=FULL, else its header alone (`text/rfc822-headers`).
+(`message/rfc822`) if it is small text and its sender asked for RET=FULL, else its header alone (`text/rfc822-headers`).
 What a report says is ASCII whatever it is about, so that it reaches everybody: in the second part an address that is
 not has the form of RFC 6533 3 (`utf-8; \x{FC}@example.com`), in the others a character that is not is written `\xfc`.
 Texts of other servers are quoted in one line, and cut when they are long.
@@ -125,11 +125,12 @@ def _recipient_fields(notice: Notice, recipient: Recipient, delivery: Delivery, 
 
 
 def _returned(notice: Notice) -> bytes:
-    if notice.envelope.ret == "FULL" and notice.is_whole and len(notice.content) <= MAX_RETURNED:
+    is_text = notice.envelope.body != "BINARYMIME"  # a report is sent by lines
+    if notice.envelope.ret == "FULL" and is_text and notice.is_whole and len(notice.content) <= MAX_RETURNED:
         encoding = b"" if notice.content.isascii() else b"Content-Transfer-Encoding: 8bit\r\n"
         return b"Content-Type: message/rfc822\r\n" + encoding + b"\r\n" + notice.content
     header, _, _ = notice.content.partition(b"\r\n\r\n")
-    text = header[:MAX_RETURNED].decode("utf-8", "backslashreplace")
+    text = header[:MAX_RETURNED].replace(b"\0", b"\\x00").decode("utf-8", "backslashreplace")
     return _ascii(f"Content-Type: text/rfc822-headers\r\n\r\n{text}\r\n")
 
 

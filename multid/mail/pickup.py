@@ -3,12 +3,14 @@
 Each goes through a session in memory, so that it is completed, rewritten, limited and stored like any other, and its
 file is removed once the spool has it: a crash between the two takes it twice rather than not at all. What is refused
 for now is tried again; what is refused for good, or is no mail, stays beside the others as `NAME.refused`, and is said.
+Anybody may put anything into the directory: nothing there keeps a mail waiting, or makes a mail of what is another's.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -18,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from multid.mail.drop import Dropped, make_drop_directory, read_envelope
+from multid.mail.drop import Dropped, make_drop_directory, open_content, read_envelope
 from multid.mail.inbound import Inbound, Reception
 from multid.mail.reply import Reply, ReplyParser
 from multid.mail.settings import Peer
@@ -90,6 +92,17 @@ class Wire:
             changed.callback(None)
 
 
+class _Content(FileBlocks):
+    """The blocks of a mail, its envelope among them."""
+
+    def __init__(self, reactor: Any, dropped: Dropped) -> None:
+        super().__init__(reactor, str(dropped.path))
+        self._dropped = dropped
+
+    def _open(self) -> int:
+        return open_content(self._dropped)
+
+
 class Pickup:
     """Looks into a drop directory for as long as it runs."""
 
@@ -103,6 +116,7 @@ class Pickup:
         self._call: Any = None
         self._is_running = False
         self._looking: Deferred[None] | None = None
+        self._passed_over: set[Path] = set()  # what can be neither taken nor put aside
 
     def start(self) -> None:
         """Begin; where the directory cannot be made, that is said and nothing is picked up."""
@@ -145,8 +159,9 @@ class Pickup:
         found = []
         for path in self.directory.iterdir():
             if path.name.startswith("."):
-                self._remove_if_abandoned(path)
-            elif path.suffix != _REFUSED:
+                with suppress(OSError):  # it has got its name, or is no file
+                    self._remove_if_abandoned(path)
+            elif path.suffix != _REFUSED and path not in self._passed_over:
                 found.append(path)
         return sorted(found)
 
@@ -179,22 +194,24 @@ class Pickup:
         utf8 = " SMTPUTF8" if not "".join((dropped.sender, *dropped.recipients)).isascii() else ""
         commands = [f"EHLO uid-{dropped.uid}", f"MAIL FROM:<{dropped.sender}> BODY=8BITMIME{utf8}"]
         commands += [f"RCPT TO:<{recipient}>" for recipient in dropped.recipients]
+        try:
+            return await self._converse(dropped, commands, session, wire)
+        finally:
+            session.connectionLost()
+
+    async def _converse(self, dropped: Dropped, commands: list[str], session: Inbound, wire: Wire) -> Reply:
         reply = await wire.reply()
         for command in [*commands, "DATA"]:
             if not reply.is_positive:
-                break
+                return reply
             session.dataReceived(f"{command}\r\n".encode())
             reply = await wire.reply()
-        else:
-            if reply.code == 354:
-                reply = await self._send(dropped, session, wire)
-        session.connectionLost()
-        return reply
+        return await self._send(dropped, session, wire) if reply.code == 354 else reply
 
     async def _send(self, dropped: Dropped, session: Inbound, wire: Wire) -> Reply:
         stuffer = DotStuffer()
         skip = dropped.offset
-        async with FileBlocks(self._reactor, str(dropped.path)) as blocks:
+        async with _Content(self._reactor, dropped) as blocks:
             while (block := await blocks.read()) and not wire.is_closed:
                 piece, skip = block[skip:], max(0, skip - len(block))
                 session.dataReceived(stuffer.feed(piece))
@@ -203,7 +220,10 @@ class Pickup:
         return await wire.reply()
 
     async def _refuse(self, path: Path, why: str) -> None:
-        await self._in_thread(path.rename, path.with_name(path.name + _REFUSED))
+        try:
+            await self._in_thread(path.rename, path.with_name(path.name + _REFUSED))
+        except OSError:  # its name is too long, or a folder has the new one
+            self._passed_over.add(path)
         self.log.error("{file}: refused, and kept as it is: {why}", file=path.name, why=why)
 
     def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:

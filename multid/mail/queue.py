@@ -465,7 +465,10 @@ class DeliveryQueue:
             expires_at = mail.envelope.received_at + self.settings.retry.expire
             verdict = self._bounces.tell(Occasion(mail, judgement, content, expires_at))
         self._count(mail, judgement, lane)
-        await self._write(self._update(handling, judgement, verdict))
+        update = self._update(handling, judgement, verdict)
+        await self._write(update)
+        if update.delete:
+            self.aside.pop(update.id, None)  # it may have been held while it was being sent
 
     def _update(self, handling: Handling, judgement: Judgement, verdict: Verdict) -> Update:
         mail = handling.mail

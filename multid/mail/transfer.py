@@ -46,7 +46,7 @@ class FileBlocks:
         self._descriptor = -1
 
     async def __aenter__(self) -> "FileBlocks":
-        self._descriptor = await self._in_thread(os.open, self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = await self._in_thread(self._open)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -55,6 +55,9 @@ class FileBlocks:
     async def read(self) -> bytes:
         """Return the next block; empty at the end."""
         return bytes(await self._in_thread(os.read, self._descriptor, BLOCK))
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _in_thread(self, work: Any, *arguments: Any) -> Any:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *arguments)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from multid.cli import main
 from multid.cli.sendmail import Options, parse, prepare, read
-from multid.mail.drop import MODE, leave, read_envelope
+from multid.mail.drop import MODE, leave, open_content, read_envelope
 from tests.process import BIN, Multid
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -123,6 +123,23 @@ def test_links_and_pipes_are_not_read(tmp_path):
         read_envelope(tmp_path / "pipe")
 
 
+@pytest.mark.parametrize("what", ["link", "pipe", "file"])
+def test_what_becomes_another_file_is_not_read(tmp_path, what):
+    leave(tmp_path, "a@x", ["b@x"], b"content")
+    (path,) = tmp_path.iterdir()
+    dropped = read_envelope(path)
+    os.close(open_content(dropped))
+    path.rename(tmp_path / "other")
+    if what == "link":
+        path.symlink_to(tmp_path / "other")
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"secret")
+    with pytest.raises((OSError, ValueError), match=r"symbolic|another file"):
+        open_content(dropped)
+
+
 def test_a_mail_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(28, "No space left on device")
@@ -204,6 +221,19 @@ def test_what_the_daemon_refuses_for_good_is_kept(multid):
     multid.wait_for("garbage: refused, and kept")
     assert (directory / "garbage.refused").read_bytes() == b"garbage\n"
     (directory / "garbage.refused").unlink()
+
+
+def test_nothing_that_anybody_puts_there_keeps_a_mail_waiting(multid):
+    directory = multid.folder / "var" / "mail.drop"
+    (directory / ("!" * 255)).write_bytes(b"its name cannot be longer\n")
+    (directory / "!.refused" / "full").mkdir(parents=True)
+    (directory / "!").write_bytes(b"its new name is taken\n")
+    (directory / ".old").mkdir()
+    os.utime(directory / ".old", (0, 0))
+    assert sendmail(multid.folder, "waiting@example.com").returncode == 0
+    multid.wait_for(r"from <\S+@relay\.test>, 1 recipients")
+    assert sendmail(multid.folder, "waiting@example.com").returncode == 0
+    multid.wait_for(r"from <\S+@relay\.test>, 1 recipients")
 
 
 @pytest.fixture

@@ -127,6 +127,16 @@ def test_a_mail_held_while_it_waits_for_its_lane_stays_held(rig: Rig, operator: 
     assert rig.net.tries == []
 
 
+def test_a_mail_held_while_it_is_being_sent_and_then_delivered_is_gone(rig: Rig, operator: Operator):
+    rig.net.answer = OK
+    rig.hold()
+    id_ = rig.put()
+    operator.do("hold", ids=[id_])
+    rig.release()
+    assert rig.spool.mails == {}
+    assert rig.queue.states() == {"ready": 0, "active": 0}
+
+
 def test_a_mail_held_while_it_is_being_sent_is_not_tried_again(rig: Rig, operator: Operator):
     rig.hold()
     id_ = rig.put()

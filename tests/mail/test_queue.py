@@ -628,6 +628,21 @@ def test_a_report_can_be_read_by_programs(rig: Rig):
     assert "Subject: hello" in header.get_payload()
 
 
+def test_a_binary_mail_comes_back_as_its_header_in_lines(rig: Rig):
+    contents: list[bytes] = []
+
+    def answer(envelope: Envelope, places: list[int]) -> Reply:
+        contents.append(rig.spool.mails[envelope.id].content.data or b"")
+        return NO if envelope.sender else OK
+
+    rig.net.answer = answer
+    rig.start()
+    rig.put("b@example.com", content=b"Subject: a\0b\r\n\r\nx\n.\n\0", body="BINARYMIME", ret="FULL")
+    assert b"Subject: a\\x00b\r\n" in contents[1]
+    assert b"\0" not in contents[1]
+    assert b"\n" not in contents[1].replace(b"\r\n", b"")
+
+
 def test_a_mail_that_cannot_be_written_for_its_own_fault_is_quarantined(rig: Rig):
     real = rig.spool.update
     rig.spool.update = lambda change: fail(SpoolError("odd", LOCAL_ERROR)) if change.deliveries else real(change)  # type: ignore[method-assign]
