@@ -74,7 +74,9 @@ def _all_at_once(batch: Received, begin: bytes) -> bytes | None:
     for octet in controls:
         block = block.replace(bytes((octet,)), _SHORT.get(octet, b"\\u%04x" % octet))
     begin += b',"text":"'
-    body = block.replace(b"\n", b'"}\n' + begin)
+    between = b'"}\n' + begin
+    body = block.replace(b"\n", between)
+    batch.count = (len(body) - len(block)) // (len(between) - 1)  # else a fifth of all time
     return b"".join((begin, memoryview(body)[: -len(begin)]))
 
 

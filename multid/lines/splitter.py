@@ -96,10 +96,11 @@ class Splitter:
             self._hold(chunk, out)
             return out
         end += len(self._delimiter)
-        block = chunk[:end]
         if self._held:
-            block = b"".join((self._held, block))
+            block = b"".join((self._held, memoryview(chunk)[:end]))
             self._held.clear()
+        else:
+            block = chunk[:end]
         self._take(block, out)
         self._hold(chunk[end:], out)
         return out

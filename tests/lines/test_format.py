@@ -72,6 +72,15 @@ def test_json_all_at_once_and_one_by_one_are_the_same():
     assert objects(received(*lines)) == [value for line in lines for value in objects(received(line, b"\xff"))[:1]]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("parse", [None, syslog.parse])
+def test_lines_are_counted_whatever_the_format(name, parse):
+    for lines in ([b""], [b"one", b"", b'"two"'], [b"a\nb", b"c"]):
+        batch = received(*lines, parse=parse)
+        FORMATS[name](batch)
+        assert batch.count == len(lines)
+
+
 def test_json_of_octets_that_are_no_text():
     (value,) = objects(received(b"a\\\xff"))
     assert (value["text"], value["escaped"]) == ("a\\\\\\xff", True)
