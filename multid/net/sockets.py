@@ -9,6 +9,10 @@ the address says no more (`systemd:`, and port 0, which the kernel chooses). Wha
 `Keeper` under a name made of the address, and taken back from it when it is closed; so a restart or a crash of the
 process refuses nobody. Where nobody keeps sockets, those that we bound are closed, and the files of UNIX sockets
 removed, as soon as the daemon stops (`keep`).
+
+A port on every address of the host and the same on one of them exclude each other, but the file may go from one to the
+other: the new socket is bound beside the old one of ours (SO_REUSEPORT, for just that long), and one of connections
+listens only when `keep` says that it stays. So a reload that comes to nothing takes no connection away.
 """
 
 import contextlib
@@ -68,6 +72,8 @@ class SocketStore:
         """The names of sockets that we did not bind: they are another's, and may be needed again."""
         self._files: dict[Key, File | None] = {}
         """The files of UNIX sockets, to remove none that somebody else has put in its place."""
+        self._beside: dict[Key, Address] = {}
+        """What is bound beside another of ours and does not listen yet."""
         self.datagram_ports: set[int] = set()
 
     def bind(self, address: Address, service: str) -> socket.socket:
@@ -98,6 +104,9 @@ class SocketStore:
     def keep(self, wanted: Iterable[tuple[Address, str]]) -> None:
         """Close every socket but those of the addresses and services given; remove the file of a UNIX socket."""
         keys = {_key(address, service) for address, service in wanted}
+        for key in self._beside.keys() & keys:
+            if not self._beside[key].is_datagram:
+                self._held[key].listen(self._beside[key].backlog)
         for key in [key for key in self._held if key not in keys]:
             sock = self._held.pop(key)
             if key in self._managed:
@@ -108,6 +117,9 @@ class SocketStore:
             if key in self._files:
                 _remove(sock.getsockname(), self._files.pop(key))
             sock.close()
+        if self._beside:
+            self._beside.clear()
+            _share_port([sock for key, sock in self._held.items() if key not in self._managed], shared=False)
         self._note_datagram_ports()
 
     def _note_datagram_ports(self) -> None:
@@ -134,7 +146,11 @@ class SocketStore:
         if _is_managed(address):
             raise OSError(errno.ENOENT, f"the service manager passed no socket named {address.name!r}")
         self._discard(_name(key))  # its file is gone, so nobody can reach it
-        sock = _bound(address)
+        held = [sock for other, sock in self._held.items() if other not in self._managed and _overlap(address, sock)]
+        left = [sock for name, sock in self._inherited if name.startswith(_OURS) and _overlap(address, sock)]
+        sock = _bound(address, beside=[*held, *left], listening=not held)
+        if held:
+            self._beside[key] = address
         if self._keeper is not None:
             self._keeper.store(_name(key), sock)
         return sock
@@ -152,6 +168,7 @@ class SocketStore:
 
 _OURS = "multid/"
 _LONGEST_NAME = 255
+_EVERYWHERE = ("0.0.0.0", "::")
 _FAMILIES = {"INET": socket.AF_INET, "INET6": socket.AF_INET6, "UNIX": socket.AF_UNIX}
 
 
@@ -192,7 +209,22 @@ def _is_bound_to(address: Address, sock: socket.socket) -> bool:
     return port == address.port and ipaddress.ip_address(host) == ipaddress.ip_address(address.host)
 
 
-def _bound(address: Address) -> socket.socket:
+def _overlap(address: Address, sock: socket.socket) -> bool:
+    """Whether one is a port on every address of the host and the other the same port on one of them."""
+    if not address.port or not _fits(address, sock):
+        return False
+    host, port = sock.getsockname()[:2]
+    return port == address.port and (host in _EVERYWHERE) != (address.host in _EVERYWHERE)
+
+
+def _share_port(socks: Iterable[socket.socket], *, shared: bool) -> None:
+    for sock in socks:
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
+
+
+def _bound(address: Address, *, beside: list[socket.socket], listening: bool) -> socket.socket:
+    """Bind a new socket, where necessary beside others of ours; of connections it listens only if that is wanted."""
     if address.transport == "unix":
         return _bound_unix(address)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -204,10 +236,13 @@ def _bound(address: Address) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if beside:
+            _share_port([sock, *beside], shared=True)
         sock.bind(socket.getaddrinfo(address.host, address.port, family, flags=socket.AI_NUMERICHOST)[0][4])
-        if not address.is_datagram:
+        if listening and not address.is_datagram:
             sock.listen(address.backlog)
     except BaseException:
+        _share_port(beside, shared=False)
         sock.close()
         raise
     return sock

@@ -240,3 +240,93 @@ def test_without_a_keeper_nothing_is_told(store) -> None:
     sockets = store(keeper=None)
     sockets.bind(TCP, "echo")
     assert sockets.release() == []
+
+
+EVERYWHERE_AND_ONE = [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("::", "::1"), ("::1", "::")]
+
+
+def of_port(transport: str, host: str, port: int):
+    """The address of a port of a host."""
+    quoted = host.replace(":", "\\:")
+    return parse_listen(f"{transport}{'6' if ':' in host else ''}:{port}:interface={quoted}")
+
+
+def connected(address) -> socket.socket:
+    """A client of an address, or of the loopback interface where the address is every one."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    return socket.create_connection((host, address.port), timeout=5)
+
+
+@pytest.mark.parametrize(("before", "after"), EVERYWHERE_AND_ONE)
+def test_a_port_goes_from_every_address_to_one_and_back(store, before, after):
+    """The new socket is bound beside the old one and listens from the moment when the old one is given up."""
+    one = store()
+    port = one.bind(of_port("tcp", before, 0), "echo").getsockname()[1]
+    one.keep(())
+    old, new = of_port("tcp", before, port), of_port("tcp", after, port)
+    one.bind(old, "echo")
+    sock = one.bind(new, "echo")
+    one.keep([(new, "echo")])
+    with connected(new) as client:
+        sock.setblocking(True)
+        sock.settimeout(5)
+        accepted, peer = sock.accept()
+        accepted.close()
+        assert peer[:2] == client.getsockname()[:2]
+
+
+@pytest.mark.parametrize(("before", "after"), EVERYWHERE_AND_ONE)
+def test_a_socket_beside_another_that_is_not_wanted_after_all_takes_no_connection(store, before, after):
+    """A reload that comes to nothing leaves every client with the socket that stays; nobody else gets in beside it."""
+    one = store()
+    port = one.bind(of_port("tcp", before, 0), "echo").getsockname()[1]
+    one.keep(())
+    old, new = of_port("tcp", before, port), of_port("tcp", after, port)
+    sock = one.bind(old, "echo")
+    one.bind(new, "echo")
+    with connected(old) as client:
+        one.keep([(old, "echo")])
+        sock.setblocking(True)
+        sock.settimeout(5)
+        accepted, peer = sock.accept()
+        accepted.close()
+        assert peer[:2] == client.getsockname()[:2]
+    with pytest.raises(BindError):
+        store().bind(new, "echo")
+
+
+@pytest.mark.parametrize(("before", "after"), EVERYWHERE_AND_ONE)
+def test_a_port_of_datagrams_goes_from_every_address_to_one_and_back(store, before, after):
+    """What is sent after the change arrives at the new socket."""
+    one = store()
+    port = one.bind(of_port("udp", before, 0), "echo").getsockname()[1]
+    one.keep(())
+    old, new = of_port("udp", before, port), of_port("udp", after, port)
+    one.bind(old, "echo")
+    sock = one.bind(new, "echo")
+    one.keep([(new, "echo")])
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as client:
+        client.sendto(b"hello", ("::1" if ":" in after else "127.0.0.1", port))
+    sock.setblocking(True)
+    sock.settimeout(5)
+    assert sock.recv(9) == b"hello"
+
+
+def test_a_kept_socket_of_every_address_is_not_in_the_way_of_one(store, kept):
+    """The file may go from every address to one while the process is away."""
+    first = store()
+    port = first.bind(of_port("tcp", "0.0.0.0", 0), "echo").getsockname()[1]
+    first.keep(())
+    first.bind(of_port("tcp", "0.0.0.0", port), "echo")
+    passed = kept.passed()
+    close(first)
+    second = store(passed)
+    new = of_port("tcp", "127.0.0.1", port)
+    sock = second.bind(new, "echo")
+    assert second.release() == []
+    with connected(new) as client:
+        sock.setblocking(True)
+        sock.settimeout(5)
+        accepted, peer = sock.accept()
+        accepted.close()
+        assert peer[:2] == client.getsockname()[:2]
