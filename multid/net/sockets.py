@@ -93,12 +93,13 @@ class SocketStore:
 
     def retune(self, address: Address, service: str) -> None:
         """Apply what may change of a socket in place: its backlog, the mode of its file."""
-        sock = self._held.get(_key(address, service))
+        key = _key(address, service)
+        sock = self._held.get(key)
         if sock is None or address.is_datagram or _is_managed(address):
             return
-        with contextlib.suppress(OSError):  # a file that somebody took away has no mode
+        with contextlib.suppress(OSError):
             sock.listen(address.backlog)
-            if address.transport == "unix":
+            if key in self._files and self._files[key] == _file(address.path):
                 Path(address.path).chmod(address.mode)
 
     def keep(self, wanted: Iterable[tuple[Address, str]]) -> None:

@@ -198,6 +198,11 @@ def test_a_file_mode_and_a_backlog_change_in_place(store, tmp_path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     path.unlink()
     sockets.retune(changed, "echo")
+    other = tmp_path / "other"
+    other.touch(0o600)
+    path.symlink_to(other)
+    sockets.retune(changed, "echo")
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600
     sockets.retune(parse_listen("systemd:name=echo"), "echo")
 
 
