@@ -346,16 +346,10 @@ def a_mail_lost_now_and_then() -> None:
 
 @build
 def a_delivery_forgotten_now_and_then() -> None:
-    from twisted.internet.defer import succeed
+    from multid.mail import schema
 
-    from multid.mail.spool_sqlite import SqliteSpool
-
-    update, count = SqliteSpool.update, itertools.count(1)
-
-    def forgetting(self, change):
-        return update(self, change) if not change.delete or next(count) % 50 else succeed(None)
-
-    SqliteSpool.update = forgetting
+    delete, count = schema.delete, itertools.count()
+    schema.delete = lambda rows, numbers: delete(rows, [number for number in numbers if next(count) % 5])
 
 
 @build
