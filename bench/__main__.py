@@ -17,7 +17,7 @@ from bench.runner import measure
 TABLE = (
     *(logger.ROW, logger.TEN, logger.JSON, logger.PARSED),
     *(echo.ROW, echo.UDP),
-    *(smtp_in.ROW, smtp_through.ROW),
+    *(smtp_in.ROW, smtp_in.SLOW, smtp_through.ROW, smtp_through.SLOW),
     *(idle.ROW, start.ROW),
 )
 ROWS: dict[str, Row] = {row.name: row for row in TABLE}

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import loads, plot
-from bench.obtain import MissingError, compiled
+from bench.obtain import MissingError
 from bench.peers import floor, multid, postfix, python
 from bench.places import PLOTS
 from bench.row import Contender, Row, Sample
 from bench.rows import echo, smtp_in
 from bench.runner import one
-from bench.server import Command, Place, RunError, Server
+from bench.server import RunError, Server
+from bench.slow_disk import on_slow_disk
 from bench.table import number
 
 
@@ -80,16 +81,6 @@ def _mails(server: Server, count: int, size: int, sessions: int) -> Sample:
     return {"rate": count / loads.mails(server.port, count, size, sessions).seconds}
 
 
-def _slow_disk(contender: Contender, milliseconds: int) -> Contender:
-    def slowed(place: Place) -> Command:
-        command = contender(place)
-        shim = compiled("load/slowsync", "-shared", "-fPIC")
-        slow = {"LD_PRELOAD": str(shim), "SLOWSYNC_US": str(milliseconds * 1000)}
-        return dataclasses.replace(command, env={**command.env, **slow})
-
-    return slowed if milliseconds else contender
-
-
 def _with_queue(server: Server, queued: int) -> Sample:
     if queued:
         loads.mails(server.port, queued, 1024, 50, patience=600)
@@ -147,7 +138,7 @@ CURVES = {
             SMTP,
             lambda server, _: _mails(server, 1000, 4096, 20),
             smtp_in.ROW,
-            _slow_disk,
+            on_slow_disk,
         ),
         Curve(
             "queue", "mails on hold in the queue", "mails/s", (0, 1000, 10_000, 100_000), SMTP, _with_queue, smtp_in.ROW
