@@ -52,7 +52,9 @@ def list_(daemon: Daemon, ids: tuple[str, ...], service: str | None, *, as_json:
         count, size = count + 1, size + mail["size"]
         click.echo(json.dumps(mail) if as_json else _paragraph(mail))
     if not as_json:
-        click.echo(f"{count} mails, {size / 1024:.0f} KiB" if count else "The mail queue is empty, or nothing fits.")
+        click.echo(
+            f"{_mails_in_words(count)}, {size / 1024:.0f} KiB" if count else "The mail queue is empty, or nothing fits."
+        )
 
 
 @command.command()
@@ -91,7 +93,7 @@ def _verb(name: str, text: str) -> None:
             done += daemon.post("services", one, name, body=body)["done"]
         if ids and not done:
             fail("none of these mails is in the queue, or there was nothing to do", 1)
-        click.echo(json.dumps({"done": done}) if as_json else f"{done} mails {_DONE[name]}")
+        click.echo(json.dumps({"done": done}) if as_json else f"{_mails_in_words(done)} {_DONE[name]}")
 
 
 _verb("retry", "Try mails now, whatever their time, and the servers that are down.")
@@ -106,6 +108,10 @@ def _services(daemon: Daemon, service: str | None) -> list[str]:
     if not names:
         fail(f"no smtp service {service!r} runs" if service else "no smtp service runs", 1)
     return names
+
+
+def _mails_in_words(count: int) -> str:
+    return f"{count} mail" if count == 1 else f"{count} mails"
 
 
 def _mails(daemon: Daemon, service: str | None, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:

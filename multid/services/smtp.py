@@ -72,10 +72,10 @@ class SmtpService(NetworkService):
         yield Measure("multid_mail_accepted_total", self.taken.mails)
         if queue is None:
             return
-        for route, count in queue.delivered.items():
+        for route, count in queue.results.delivered.items():
             yield Measure("multid_mail_delivered_total", count, (route,))
-        yield Measure("multid_mail_deferred_total", queue.counters["deferred"])
-        yield Measure("multid_mail_bounced_total", queue.counters["failed"])
+        yield Measure("multid_mail_deferred_total", queue.results.counters["deferred"])
+        yield Measure("multid_mail_bounced_total", queue.results.counters["failed"])
         for state, count in queue.states().items():
             yield Measure("multid_mail_queue_messages", count, (state,))
         oldest = queue.oldest()

@@ -49,7 +49,7 @@ def test_mails_are_listed_for_people(run, multid):
     assert first.split()[1] == "ready"
     assert first.endswith("<a@example.org>")
     assert (second.strip(), third.strip()) == ("<b@example.com>", "<c@example.com>")
-    assert total == "1 mails, 0 KiB"
+    assert total == "1 mail, 0 KiB"
 
 
 def test_mails_are_chosen_by_options(run, multid):
@@ -75,11 +75,11 @@ def test_a_mail_is_shown(run, multid):
 def test_a_mail_is_held_released_and_deleted(run, multid):
     send(multid)
     (id_,) = ids(run)
-    assert run("hold", id_).output == "1 mails held\n"
+    assert run("hold", id_).output == "1 mail held\n"
     assert "held by the operator" in run("list").output
-    assert run("release", "--state", "held").output == "1 mails released\n"
+    assert run("release", "--state", "held").output == "1 mail released\n"
     assert json.loads(run("retry", "--json", "--all").output) == {"done": 1}
-    assert run("delete", id_).output == "1 mails deleted\n"
+    assert run("delete", id_).output == "1 mail deleted\n"
     assert ids(run) == []
 
 

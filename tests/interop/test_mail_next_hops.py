@@ -70,7 +70,9 @@ class Relay:
 
     def _waiting(self) -> set[str]:
         """Return the mails that have been looked at and are to be looked at again."""
-        return {id_ for id_ in self.spool.mails if id_ in self.queue.agenda or id_ in self.queue.unrouted}
+        return {
+            id_ for id_ in self.spool.mails if id_ in self.queue.waiting.agenda or id_ in self.queue.waiting.unrouted
+        }
 
     def close(self) -> None:
         self.loop.result(self.queue.stop())

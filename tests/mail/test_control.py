@@ -211,4 +211,4 @@ def test_what_needs_somebody_is_noted(rig: Rig, operator: Operator):
     assert rig.queue.details()["notes"] == ["mode hold: nothing is sent"]
     rig.queue.retune(rig.make(routes=()).settings)
     rig.settle()
-    assert rig.queue.details()["notes"] == ["1 mails have a recipient without a route"]
+    assert rig.queue.details()["notes"] == ["1 mail has a recipient without a route"]

@@ -193,8 +193,8 @@ def test_a_new_mail_is_delivered_at_once_and_is_gone(rig: Rig):
     id_ = rig.put()
     assert rig.net.tries == [(id_, ["b@example.com"])]
     assert rig.spool.mails == {}
-    assert rig.queue.counters["sent"] == 1
-    assert rig.queue.delivered["main"] == 1
+    assert rig.queue.results.counters["sent"] == 1
+    assert rig.queue.results.delivered["main"] == 1
 
 
 def test_what_lay_in_the_spool_is_delivered_at_start(rig: Rig):
@@ -300,7 +300,7 @@ def test_a_mail_expires_after_a_try_and_its_sender_is_told(rig: Rig):
     rig.net.answer = lambda envelope, places: BUSY if envelope.sender else OK
     rig.pass_(400)
     assert id_ not in rig.spool.mails
-    assert rig.queue.counters["failed"] == 1
+    assert rig.queue.results.counters["failed"] == 1
 
 
 def test_a_mail_that_expired_while_nobody_ran_gets_one_more_try(rig: Rig):
@@ -323,7 +323,7 @@ def test_mail_without_a_route_waits_until_there_is_one(rig: Rig):
     rig.start(routes=())
     id_ = rig.put()
     rig.pass_(POLICY.expire * 2)
-    assert list(rig.queue.unrouted) == [id_]
+    assert list(rig.queue.waiting.unrouted) == [id_]
     assert rig.net.tries == []
     rig.queue.retune(settings())
     rig.settle()
@@ -346,7 +346,7 @@ def test_queued_mail_follows_the_routes_of_a_reload(rig: Rig):
     rig.net.down[HOP] = BUSY
     rig.start()
     id_ = rig.put()
-    assert list(rig.queue.lanes[ROUTE, ""].parked) == [id_]
+    assert list(rig.queue.destinations.lanes[ROUTE, ""].parked) == [id_]
     other = Route("other", (Hop("other.test", 25, "none"),))
     rig.queue.retune(settings(routes=(other,)))
     rig.settle()
@@ -441,7 +441,7 @@ def test_mails_beyond_what_a_lane_takes_are_parked_by_id(rig: Rig):
     rig.hold()
     rig.start()
     ids = [rig.put() for _ in range(20)]
-    lane = rig.queue.lanes[ROUTE, ""]
+    lane = rig.queue.destinations.lanes[ROUTE, ""]
     assert len(lane.parked) + 2 * ROUTE.connections == 20
     assert set(lane.parked) <= set(ids)
 
@@ -481,7 +481,7 @@ def test_a_destination_that_takes_no_mail_fails_it_at_once(rig: Rig):
     rig.net.down[HOP] = Reply(556, "5.1.10", "Null MX")
     rig.start(routes=(Route("else", (Hop("o", 25, "none"),), recipient=Pattern("*@example.org")), ROUTE))
     rig.put()
-    assert rig.queue.counters["failed"] == 1
+    assert rig.queue.results.counters["failed"] == 1
     assert rig.spool.mails == {}
 
 
@@ -547,7 +547,7 @@ def test_a_report_that_fails_goes_to_the_postmaster_and_then_is_dead(rig: Rig):
     assert [t[1] for t in rig.net.tries] == [["b@example.com"], ["a@example.org"], ["post@me.test"]]
     (mail,) = rig.spool.mails.values()
     assert (mail.state, mail.envelope.recipients[0].address) == (MailState.DEAD, "post@me.test")
-    assert rig.queue.counters["dead"] == 1
+    assert rig.queue.results.counters["dead"] == 1
     rig.pass_(10 * HOUR)
     assert len(rig.net.tries) == 3
 
@@ -569,7 +569,7 @@ def test_dead_mail_is_set_aside_after_a_restart(rig: Rig):
     rig.start()
     rig.pass_(HOUR)
     assert len(rig.net.tries) == 2
-    assert list(rig.queue.aside.values()) == [MailState.DEAD]
+    assert list(rig.queue.waiting.aside.values()) == [MailState.DEAD]
 
 
 def test_reports_to_one_sender_are_capped_and_the_mails_kept(rig: Rig):
@@ -688,8 +688,8 @@ def test_destinations_that_nothing_goes_to_are_forgotten_when_they_become_many(r
         rig.pass_(1)
     rig.pass_(60)
     rig.put("r@last.test")
-    assert len(rig.queue.lanes) <= 150
-    assert rig.queue.lanes[mx, "down.test"].parked.keys() == {late}
+    assert len(rig.queue.destinations.lanes) <= 150
+    assert rig.queue.destinations.lanes[mx, "down.test"].parked.keys() == {late}
     assert list(rig.spool.mails) == [late]
     rig.net.down.clear()
     rig.pass_(HOUR)

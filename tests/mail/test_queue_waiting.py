@@ -7,11 +7,11 @@ from twisted.internet.defer import Deferred
 
 from multid.mail.control import QueueControl
 from multid.mail.outbound import HopError
-from multid.mail.queued import MailState
+from multid.mail.queued import Content, MailState, new_mail
 from multid.mail.reply import Reply
 from multid.mail.route import Hop, Pattern, Route
 from tests.loop import Loop
-from tests.mail.test_queue import BUSY, DOWN_HOP, HOP, OK, PATIENT, ROUTE, Rig, settings
+from tests.mail.test_queue import BUSY, DOWN_HOP, HOP, OK, PATIENT, ROUTE, Rig, envelope, settings
 
 COM = replace(ROUTE, recipient=Pattern("*@example.com"))
 NET = Route("net", (DOWN_HOP,), recipient=Pattern("*@example.net"))
@@ -91,7 +91,7 @@ def test_a_destination_that_will_never_take_mail_keeps_none_of_many(rig: Rig):
         rig.put()
     rig.queue.retune(settings(routes=(COM,), retry=PATIENT))
     rig.settle()
-    assert rig.queue.counters["failed"] == 20
+    assert rig.queue.results.counters["failed"] == 20
 
 
 def test_a_mail_that_raises_for_one_destination_is_not_tried_while_another_is_sent_to(rig: Rig):
@@ -155,3 +155,16 @@ def test_stop_gives_back_a_mail_whose_connection_turns_out_to_have_died(rig: Rig
     rig.release()
     rig.wait(stopped)
     assert rig.mail(id_).deliveries[0].attempts == 0
+
+
+@pytest.mark.parametrize(("command", "tries"), [("retry", 1), ("delete", 0), ("hold", 0)])
+def test_what_is_said_of_a_mail_before_its_first_try(rig: Rig, command: str, tries: int):
+    rig.start(retry=PATIENT)
+    mail = new_mail(envelope("D222MYBXE3AB", now=rig.loop.now, size=2), Content(2, b"x\n"))
+    rig.spool.mails[mail.envelope.id] = mail
+    rig.spool.stored(mail)
+    control = QueueControl(rig.loop, rig.queue, wall=lambda: rig.loop.now)
+    Deferred.fromCoroutine(getattr(control, command)({"ids": [mail.envelope.id]}))
+    rig.settle()
+    assert len(rig.net.tries) == tries
+    assert bool(rig.spool.mails) == (command == "hold")
