@@ -14,11 +14,15 @@ from multid.config.model import Limits, ServiceConfig, Timeouts
 from multid.front import Front
 
 if TYPE_CHECKING:
+    import socket
+
     from multid.config.model import File
     from multid.daemon import Daemon
     from multid.net.peer import Peer
 
 CONNECTIONS = 128
+LOOKERS = 96
+"""Connections over HTTP at a time, of `CONNECTIONS`: the rest is for the admin socket alone."""
 IDLE = 120.0
 
 
@@ -41,6 +45,13 @@ class Admin(Front):
     def wanted(self, file: File) -> ServiceConfig:
         """Front API."""
         return configuration(file)
+
+    def admit(self, sock: socket.socket, peer: Peer, address: Address, data: bytes = b"") -> None:
+        """StreamSide API: whoever holds connections over HTTP, the commands of the admin socket get through."""
+        if address.transport != "unix" and sum(one.peer.host != "unix" for one in self.connections) >= LOOKERS:
+            self._refuse(sock, peer, "connections")
+        else:
+            super().admit(sock, peer, address, data)
 
     def connected(self, peer: Peer) -> Any:
         """NetworkService API."""
@@ -79,6 +90,6 @@ def configuration(file: File) -> ServiceConfig:
     return ServiceConfig(
         type="admin",
         listen=tuple(addresses),
-        limits=Limits(connections=CONNECTIONS, per_peer=CONNECTIONS),
+        limits=Limits(connections=CONNECTIONS),
         timeouts=Timeouts(idle=IDLE),
     )

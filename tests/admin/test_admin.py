@@ -9,6 +9,7 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from multid.admin import service
 from multid.admin.history import STEP, History
 from multid.admin.metrics import COUNTERS, GAUGES
 from multid.admin.page import count, duration, rate, size
@@ -135,6 +136,17 @@ def test_the_state_directory_cannot_change(operate, tmp_path) -> None:
     operated = operate()
     operated.configure({"state_dir": str(tmp_path / "elsewhere")})
     assert "state_dir cannot change while the daemon runs" in operated.reload().problems[0].message
+
+
+def test_whoever_holds_connections_over_http_does_not_keep_commands_out(operate, monkeypatch) -> None:
+    monkeypatch.setattr(service, "LOOKERS", 2)
+    monkeypatch.setattr(service, "CONNECTIONS", 3)
+    operated = operate()
+    for held in (1, 2, 2):
+        operated.connect(tcp=True).send(b"GET / HTTP/1.1\r\nX: ")
+        operated.loop.until(lambda held=held: operated.admin.counters.connections == held)
+    operated.loop.until(lambda: operated.admin.counters.rejected["connections"] == 1)
+    assert operated.ask("/status.json").status == 200
 
 
 def test_pause_and_resume(operate) -> None:
