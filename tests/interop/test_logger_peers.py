@@ -52,6 +52,32 @@ def test_logger(bench, tmp_path, transport, form):
         assert found["host"] == socket.gethostname().split(".")[0]
 
 
+def test_logger_over_a_unix_socket(bench, tmp_path):
+    path = tmp_path / "log.sock"
+    service = collector(bench, tmp_path, f"unix:{path}")
+    bench.loop.until(path.exists)
+    run(bench, [need("logger"), "-u", str(path), "-p", "mail.err", "-t", "tagged", TEXT])
+    bench.loop.until(lambda: objects(tmp_path) and not service.connections)
+    (found,) = objects(tmp_path)
+    assert [found.get(name) for name in ("facility", "severity", "app", "message")] == ["mail", "err", "tagged", TEXT]
+
+
+@pytest.mark.parametrize("transport", ["-T", "--octet-count -T", "--udp"])
+def test_logger_sends_a_file_with_structured_data(bench, tmp_path, transport):
+    """Each line is a message, and none is lost between two of them."""
+    lines = [f"line {number} 你好" for number in range(50)]
+    file = tmp_path / "file"
+    file.write_text("".join(f"{line}\n" for line in lines))
+    service = collector(bench, tmp_path, f"{'udp' if transport == '--udp' else 'tcp'}:0:interface=127.0.0.1")
+    data = ["--msgid", "ID7", "--sd-id", "a@1", "--sd-param", 'b="c"']
+    where = [*transport.split(), "-n", "127.0.0.1", "-P", str(port(bench, service))]
+    run(bench, [need("logger"), *where, "--rfc5424", *data, "-f", str(file)])
+    bench.loop.until(lambda: len(objects(tmp_path)) >= len(lines))
+    found = objects(tmp_path)
+    assert [one["message"] for one in found] == lines
+    assert {(one["msgid"], one["data"]["a@1"]["b"]) for one in found} == {("ID7", "c")}
+
+
 def loggen(bench, service, count: int, *options: str) -> None:
     root, env = unpacked("syslog-ng-core")
     env |= {"SYSLOGNG_PREFIX": str(root / "usr")}
@@ -206,13 +232,18 @@ def test_syslog_ng_forwards_to_us(bench, tmp_path, way):
 RSYSLOG_FILE = """
 module(load="imtcp")
 input(type="imtcp" port="{port}")
+module(load="imudp")
+input(type="imudp" port="{port}" address="127.0.0.1")
 template(name="fields" type="string"
   string="%syslogfacility-text% %syslogseverity-text% %hostname% %app-name% %procid% %timestamp:::date-rfc3339% %msg%
 ")
 action(type="omfile" file="{file}" template="fields")
 """
 SYSLOG_NG_FILE = """
-source s {{ {source}(ip("127.0.0.1") port({port}) transport(tcp)); }};
+source s {{
+  {source}(ip("127.0.0.1") port({port}) transport(tcp));
+  syslog(ip("127.0.0.1") port({port}) transport(udp));
+}};
 destination d {{ file("{file}" template("$FACILITY $LEVEL $HOST $PROGRAM $PID $ISODATE $MESSAGE\n")); }};
 log {{ source(s); destination(d); }};
 """
@@ -222,11 +253,14 @@ def passed_to(bench, peer: Peer, folder: Path, framing: str) -> None:
     """Send the messages to an edge that forwards to the peer, and check what the peer wrote."""
     peer.connect(bench).close()
     forward = {"forward": f"tcp:127.0.0.1:{peer.port}", "framing": framing, "spool": {"dir": str(folder / "spool")}}
+    if framing == "datagrams":
+        forward = {"forward": f"udp:127.0.0.1:{peer.port}"}
     edge = bench.serve("logger", parse="syslog", output=[forward])
     client = bench.connect(edge)
     client.setblocking(True)
-    client.sendall("".join(f"{message}\n" for message in MESSAGES).encode())
-    bench.loop.until(lambda: peer.file.exists() and len(peer.file.read_text().splitlines()) >= len(MESSAGES), 20)
+    for end in range(50, len(MESSAGES) + 1, 50):  # what does not fit into the peer's UDP socket would be lost
+        client.sendall("".join(f"{message}\n" for message in MESSAGES[end - 50 : end]).encode())
+        bench.loop.until(lambda end=end: peer.file.exists() and peer.file.read_bytes().count(b"\n") >= end, 20)
     lines = peer.file.read_text().splitlines()
     assert len(lines) == len(MESSAGES)
     for number, line in enumerate(lines):
@@ -236,14 +270,16 @@ def passed_to(bench, peer: Peer, folder: Path, framing: str) -> None:
         assert text == f"message {number} 你好 \\x"
 
 
-@pytest.mark.parametrize("framing", ["lf", "octet-counted"])
+@pytest.mark.parametrize("framing", ["lf", "octet-counted", "datagrams"])
 def test_we_forward_to_rsyslog(bench, tmp_path, framing):
     peer = Peer(tmp_path)
     with peer.rsyslog(RSYSLOG_FILE.format(port=peer.port, file=peer.file)):
         passed_to(bench, peer, tmp_path, framing)
 
 
-@pytest.mark.parametrize(("framing", "source"), [("lf", "network"), ("octet-counted", "syslog")])
+@pytest.mark.parametrize(
+    ("framing", "source"), [("lf", "network"), ("octet-counted", "syslog"), ("datagrams", "syslog")]
+)
 def test_we_forward_to_syslog_ng(bench, tmp_path, framing, source):
     peer = Peer(tmp_path)
     flags = source if source == "syslog" else "network"
