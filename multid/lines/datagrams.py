@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -42,7 +44,12 @@ class DatagramForwarder:
         """There is nothing to open before the name is known."""
 
     def start(self) -> None:
-        """Find the address, now and again."""
+        """Find the address of a name, now and again."""
+        with suppress(ValueError):
+            ip_address(self._options.hop.host)
+            self._resolve()  # which takes no time
+            self._resolved(None)
+            return
         self._timer = self._reactor.callLater(RESOLVE_AGAIN, self.start)
         self._resolving = self._in_thread(self._resolve)
         self._resolving.addCallbacks(self._resolved, self._not_resolved)

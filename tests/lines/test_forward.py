@@ -310,6 +310,17 @@ def test_datagrams_are_one_line_each(loop):
     loop.result(output.close())
 
 
+def test_an_address_is_sent_to_from_the_first_line_on(loop):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        options = ForwardOptions(parse_target(f"udp:127.0.0.1:{receiver.getsockname()[1]}"), format="raw")
+        output = DatagramForwarder("log", options, loop, lambda _work: Deferred())
+        output.start()
+        output.write(batch(b"first"))
+        assert receiver.recv(100) == b"first"
+        loop.result(output.close())
+
+
 def test_a_name_that_is_not_known_is_said_once(loop, logged):
     in_thread = lambda work: deferToThreadPool(loop, loop.getThreadPool(), work)  # noqa: E731
     output = DatagramForwarder("log", ForwardOptions(parse_target("udp:nowhere.invalid:514")), loop, in_thread)
