@@ -4,7 +4,7 @@ An envelope is made once, when the mail is accepted, and never changed; what hap
 queue's. Addresses are canonical (`multid.mail.address`), DSN texts are decoded from xtext (RFC 3461).
 """
 
-import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ Origin = Literal["smtp", "sendmail", "dsn"]
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGITS = 12
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_NUMBERS = {pair: number for number, pair in enumerate(_PAIRS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,19 @@ class Envelope:
 
 def queue_number(id_: str) -> int:
     """Return the number, below 2**60, that a queue id stands for; ValueError if the text is none."""
-    number = 0
-    for digit in id_:
-        number = number << 5 | _ALPHABET.index(digit)
     if len(id_) != _DIGITS:
-        raise ValueError("a queue id has 12 digits")
+        raise ValueError(f"a queue id has {_DIGITS} digits")
+    number = 0
+    for at in range(0, _DIGITS, 2):
+        if (pair := _NUMBERS.get(id_[at : at + 2])) is None:
+            raise ValueError(f"a digit of a queue id is one of {_ALPHABET}")
+        number = number << 10 | pair
     return number
 
 
 def queue_id(number: int) -> str:
     """Return the queue id of a number."""
-    return "".join([_ALPHABET[number >> shift & 31] for shift in range(5 * _DIGITS - 5, -1, -5)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(5 * _DIGITS - 10, -1, -10)])
 
 
 def received_at(id_: str) -> float:
@@ -80,6 +84,6 @@ class QueueIds:
 
     def __call__(self) -> str:
         """Return the next id."""
-        fresh = int(self._clock() * 1000) << 18 | int.from_bytes(os.urandom(3)) >> 6
+        fresh = int(self._clock() * 1000) << 18 | random.getrandbits(18)
         self._last = max(fresh, self._last + 1)
         return queue_id(self._last)
