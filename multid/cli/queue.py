@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from multid.cli._client import Daemon
 
 _STATES = ("ready", "held", "captured", "quarantined", "dead")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a mail must not do to the terminal of whoever looks at it."""
 _DONE = {"retry": "tried now", "hold": "held", "release": "released", "delete": "deleted"}
 
 
@@ -69,7 +72,8 @@ def show(daemon: Daemon, id: str, service: str | None, *, content: bool, as_json
         if not daemon.get("services", name, "queue", ids=id)["mails"]:
             continue
         mail = daemon.get("services", name, "mail", id=id, **({"content": "1"} if content else {}))
-        click.echo(json.dumps(mail, indent=2) if as_json else f"{_paragraph(mail)}\n{_origin(mail)}\n\n{mail['text']}")
+        text = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", mail["text"].replace("\r\n", "\n"))
+        click.echo(json.dumps(mail, indent=2) if as_json else f"{_paragraph(mail)}\n{_origin(mail)}\n\n{text}")
         return
     fail(f"no mail {id} in the queue", 1)
 

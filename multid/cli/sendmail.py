@@ -124,12 +124,20 @@ def prepare(options: Options, content: bytes) -> tuple[str, list[str], bytes]:
     recipients = [*options.recipients, *_addresses(named)]
     if not recipients:
         fail("no recipients", os.EX_USAGE)
-    sender = "" if options.sender in {"", "<>"} else (options.sender or pwd.getpwuid(os.getuid()).pw_name)
+    sender = "" if options.sender in {"", "<>"} else (options.sender or _me())
     kept = [text for name, text in fields if name not in {b"bcc", b"resent-bcc"}]
     if options.name and b"from" not in dict(fields):
         kept.append(f"From: {formataddr((options.name, sender))}\r\n".encode())
     unique = list(dict.fromkeys(_checked(recipient) for recipient in recipients))
     return (_checked(sender) if sender else ""), unique, b"".join(kept) + b"\r\n" + body
+
+
+def _me() -> str:
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container runs as any number
+        return str(uid)
 
 
 def _addresses(fields: list[bytes]) -> list[str]:

@@ -14,6 +14,8 @@ _FIELDS = {"service", "peer", "host"}
 _STRFTIME = set("YmdHMSjUGVuwyBbAa%")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:%@+=-]")
 _LONGEST_VALUE = 128
+_PUT_AWAY = re.compile(r"(?:-\d{8}T\d{6}\.\d{3}Z(?:\.gz|\.zst)?(?:\.tmp)?|\.next)\Z", re.ASCII)
+"""What ends the names of files that were put away, or are to be next."""
 
 
 class PathTemplate:
@@ -49,6 +51,11 @@ class PathTemplate:
 
 
 def component(value: str) -> str:
-    """Return a value as part of a file name: no slash, no leading dot, nothing that a shell or terminal minds."""
+    """Return a value as part of a file name: no slash, no leading dot, nothing that a shell or terminal minds.
+
+    Nor does it pass for a file of another host that was put away.
+    """
     safe = _UNSAFE.sub("_", value[:_LONGEST_VALUE])
+    if _PUT_AWAY.search(safe):
+        safe += "_"
     return "_" + safe[1:] if safe.startswith(".") or not safe else safe

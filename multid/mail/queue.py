@@ -362,6 +362,8 @@ class DeliveryQueue:
         mail = handling.mail
         id_ = mail.envelope.id
         if not mail.open or handling.is_deleted or id_ in self.waiting.aside:
+            for lane in handling.lanes:
+                lane.parked.pop(id_, None)
             return
         now = self._wall()
         retry = self.settings.retry

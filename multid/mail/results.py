@@ -128,7 +128,7 @@ class Results:
             # What nobody can be told is noted; the mail is dead once no recipient is open.
             handling.mail = mail = replace(mail, note=verdict.dead)
         if mail.open:
-            state = MailState.READY if verdict.dead else None
+            state = self._aside.get(id_, MailState.READY) if verdict.dead else None
             return Update(id_, judgement.deliveries, state, mail.note, reports=verdict.reports)
         if not mail.note:
             return Update(id_, reports=verdict.reports, delete=True)

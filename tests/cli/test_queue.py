@@ -31,7 +31,7 @@ def run(multid, monkeypatch):
 
 def send(multid, sender: str = "a@example.org", *recipients: str) -> None:
     with smtplib.SMTP("127.0.0.1", multid.port("relay")) as client:
-        client.sendmail(sender, recipients or ["b@example.com"], b"Subject: hello\r\n\r\nbody\r\n")
+        client.sendmail(sender, recipients or ["b@example.com"], b"Subject: hello\r\n\r\nbody \x1b[2J\xc2\x9b2J\tx\r\n")
 
 
 def ids(run, *arguments: str) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_mail_is_shown(run, multid):
     assert "Subject: hello" in said.output
     assert "peer 127.0.0.1:" in said.output
     assert "body" not in said.output
-    assert "body" in run("show", "--content", id_).output
+    assert run("show", "--content", id_).output.endswith("\n\nbody \\x1b[2J\\x9b2J\tx\n\n")
     assert json.loads(run("show", "--json", id_).output)["helo"]
 
 

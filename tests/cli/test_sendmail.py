@@ -79,6 +79,11 @@ def test_nothing_of_a_mail_without_a_blank_line_is_lost(given, content):
     assert prepare(Options(recipients=["z@x.test"]), given)[2] == content
 
 
+def test_a_user_without_a_name_is_a_number(monkeypatch):
+    monkeypatch.setattr("multid.cli.sendmail.os.getuid", lambda: 2**31 - 7)
+    assert prepare(Options(recipients=["a@x"]), b"A: b\r\n\r\n")[0] == "2147483641"
+
+
 @pytest.mark.parametrize("sender", ["", "<>"])
 def test_the_null_sender(sender):
     assert prepare(Options(sender=sender, recipients=["a@x"]), b"A: b\r\n\r\n")[0] == ""

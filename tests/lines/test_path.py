@@ -56,6 +56,15 @@ def test_a_path_names_a_file_below_its_folder(text: str) -> None:
         PathTemplate(text)
 
 
+@pytest.mark.parametrize(
+    "end", ["-20261120T112233.123Z", "-20261120T112233.123Z.gz", "-20261120T112233.123Z.zst.tmp", ".next"]
+)
+def test_a_host_does_not_pass_for_what_was_put_away_of_another(end: str) -> None:
+    path = PathTemplate("/var/log/x/{host}")
+    assert path.expand("log", "", f"web{end}", 0.0) == f"/var/log/x/web{end}_"
+    assert path.expand("log", "", f"web{end}.org", 0.0) == f"/var/log/x/web{end}.org"
+
+
 @given(VALUES)
 def test_a_host_is_one_name_that_is_no_hidden_file(host: str) -> None:
     name = PathTemplate("/var/log/{host}").expand("log", "", host, 0.0).removeprefix("/var/log/")

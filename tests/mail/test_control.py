@@ -137,6 +137,15 @@ def test_a_mail_held_while_it_is_being_sent_and_then_delivered_is_gone(rig: Rig,
     assert rig.queue.states() == {"ready": 0, "active": 0}
 
 
+def test_a_mail_held_while_it_is_being_sent_stays_held_though_a_failure_is_noted(rig: Rig, operator: Operator):
+    rig.net.answer = {0: NO, 1: BUSY}
+    rig.hold()
+    id_ = rig.put("b@example.com", "c@example.com", sender="")
+    operator.do("hold", ids=[id_])
+    rig.release()
+    assert (rig.mail(id_).state, rig.mail(id_).note) == (MailState.HELD, "there is nobody to tell that it failed")
+
+
 def test_a_mail_held_while_it_is_being_sent_is_not_tried_again(rig: Rig, operator: Operator):
     rig.hold()
     id_ = rig.put()

@@ -413,6 +413,7 @@ def test_mail_for_a_hop_that_stays_down_is_late_and_then_expires(rig: Rig):
     rig.pass_(POLICY.expire)
     assert [t[1] for t in rig.net.tries] == [["a@example.org"]] * 2
     assert id_ not in rig.spool.mails
+    assert [route["parked"] for route in rig.queue.details()["routes"]] == [0, 0]
 
 
 def test_hops_are_tried_in_their_order(rig: Rig):
