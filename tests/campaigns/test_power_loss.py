@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from tests.process import Multid
 pytestmark = pytest.mark.campaign
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 SYNC_EVERY = 0.1
-SYNC_TAKES = 1.0
-"""Seconds within which a synchronisation has begun, on a busy machine, and is over."""
+SYNC_TAKES = 1.5
+"""Seconds within which a synchronisation has begun and is over, where the machine lets the daemon run."""
 ROTATE = {"size": "512KiB", "keep": 100_000}
 
 
@@ -112,7 +113,7 @@ def test_lines(campaign, tmp_path) -> None:
             for name, load in senders.items():
                 load.stop()
                 sent |= load.sent
-                before = SYNC_EVERY + SYNC_TAKES if name == "later" else 0.0
+                before = SYNC_EVERY + SYNC_TAKES + 2 * written.longest if name == "later" else 0.0
                 promised[name] |= dict.fromkeys(load.sent, written.before(name, before))
         loss.happen()
     with Multid(tmp_path, config) as multid:
@@ -130,7 +131,7 @@ def test_lines(campaign, tmp_path) -> None:
                 f"{name}: files": len(logs(folder, f"{name}.log")),
             }
         )
-        assert sum(promised[name].values()) > 1000 * rounds
+        assert sum(promised[name].values()) > 100 * rounds
         assert there == promised[name]
     campaign.ledger["power losses"] = rounds
 
@@ -156,6 +157,12 @@ class Written:
     def stop(self) -> None:
         self._thread.join(20)
         self._ended = time.monotonic()
+
+    @property
+    def longest(self) -> float:
+        """The longest time from one answer to the next: how long the daemon had to wait for the machine."""
+        times = [at for at, _ in self._seen] + [self._ended]
+        return max(after - before for before, after in pairwise(times))
 
     def before(self, name: str, seconds: float) -> int:
         """Return what had been written of a service so many seconds before the end, as far as was asked."""

@@ -335,6 +335,13 @@ def contents_kept_in_memory() -> None:
 
 
 @build
+def read_only_is_not_looked_for() -> None:
+    from multid.mail import spool_sqlite
+
+    spool_sqlite.os = type("os", (), {**vars(os), "ST_RDONLY": 0})
+
+
+@build
 def a_mail_lost_now_and_then() -> None:
     from twisted.internet.defer import succeed
 
