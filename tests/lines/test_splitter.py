@@ -235,5 +235,4 @@ def test_time_grows_no_faster_than_the_stream(framing, unit):
         return time.process_time() - begin
 
     small = min(seconds(1 << 14) for _ in range(3))
-    large = min(seconds(1 << 16) for _ in range(3))
-    assert large < 12 * small + 0.01
+    assert any(seconds(1 << 16) < 12 * small + 0.01 for _ in range(3))
