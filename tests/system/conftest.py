@@ -30,7 +30,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(PROJECT / name, tree)
     for name in ("multid", "twisted", "config", "systemd", "packaging", "docs"):
         shutil.copytree(PROJECT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
-    built = subprocess.run(["make", "deb"], cwd=tree, capture_output=True, text=True, timeout=300)
+    built = subprocess.run(["make", "deb"], cwd=tree, capture_output=True, text=True, timeout=900)
     assert built.returncode == 0, built.stdout + built.stderr
     return next((tree / "dist").glob("*.deb"))
 
