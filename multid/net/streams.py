@@ -141,7 +141,8 @@ class StreamSide(Stanza):
             drained.callback(None)
 
     async def drain(self) -> None:
-        """Let every connection finish; returns when there is none."""
+        """Let every connection finish, with what it has been sent by now; returns when there is none."""
+        self.readers.doRead()
         for arriving in list(self.arriving):
             arriving.end("the service stops")
         for transport in list(self.connections):

@@ -123,6 +123,18 @@ def test_draining_sends_what_is_written_and_ends(bench: Bench) -> None:
     bench.loop.result(stopping)
 
 
+def test_who_has_asked_when_the_service_stops_gets_the_answer(bench: Bench) -> None:
+    service = bench.serve("echo")
+    client = bench.connect(service)
+    bench.loop.until(lambda: service.counters.connections == 1)
+    client.send(b"asked")
+    client.shutdown(socket.SHUT_WR)
+    stopping = service.stopService()
+    assert bench.read_all(client) == b"asked"
+    client.close()
+    bench.loop.result(stopping)
+
+
 def test_a_client_that_does_not_close_when_we_have_is_closed_after_a_while(bench: Bench) -> None:
     service = bench.serve("daytime")
     client = bench.connect(service)
