@@ -202,7 +202,7 @@ class Senders:
                 self._stopping.wait(0.05)
 
     def _session(self, lots: random.Random) -> None:
-        with socket.create_connection(("127.0.0.1", self._port()), timeout=5) as sock, sock.makefile("rb") as replies:
+        with socket.create_connection(("127.0.0.1", self._port()), timeout=20) as sock, sock.makefile("rb") as replies:
             self._expect(replies)
             self._say(sock, replies, b"EHLO sender.example")
             while not self._stopping.wait(self._every):

@@ -61,7 +61,7 @@ FOUND = [
     ("no_budget_of_a_turn", "floods::test_datagrams", "nobody was served"),
     ("a_batch_lost_now_and_then", "floods::test_lines", "flooded == flooder.total"),
     ("a_mail_lost_now_and_then", "floods::test_mail", "set(hop.arrived) == senders.acknowledged"),
-    ("answers_nobody_asked_for", "hostile_hops::test_hostile_hops", "arrived(healed) == evil.acknowledged"),
+    ("answers_nobody_asked_for", "hostile_hops::test_hostile_hops", "evil.acknowledged <= arrived(healed)"),
     ("replies_without_bounds", "hostile_hops::test_hostile_hops", "most - before < MEMORY"),
     (
         "contents_kept_in_memory",

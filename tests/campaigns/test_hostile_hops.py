@@ -79,9 +79,9 @@ def test_hostile_hops(campaign, tmp_path) -> None:
     )
     assert most - before < MEMORY
     assert campaign.ledger["hostile hops that were not tried"] == 0
-    assert first == kind.acknowledged
+    assert kind.acknowledged <= first <= kind.acknowledged | kind.open
     assert late < 5
-    assert arrived(healed) == evil.acknowledged
+    assert evil.acknowledged <= arrived(healed) <= evil.acknowledged | evil.open
     assert (evil.refused, kind.refused) == (set(), set())
     assert campaign.ledger["mails returned"] == 0
     assert campaign.ledger["mails damaged"] == 0

@@ -1,4 +1,7 @@
-"""Clients of the relay that are slow, silent, or never read: each is sent away in time, and costs nobody anything."""
+"""Clients of a relay that are slow, silent, or never read: each is sent away in time, and costs nobody anything.
+
+Those who are served meanwhile are clients of another relay of the same process.
+"""
 
 import itertools
 import select
@@ -83,19 +86,20 @@ def test_rude_mailers(campaign, tmp_path) -> None:
     rounds, each = campaign.times((1, 20), (12, 100))
     crowd: list[Rude] = []
     with NextHop() as hop:
-        smtp = {
-            "listen": LOOPBACK,
-            "hostname": "relay.example",
+        smtp = {"listen": LOOPBACK, "hostname": "relay.example", "routes": [{"via": hop.url, "tls": "none"}]}
+        impatient = {
+            **smtp,
+            "type": "smtp",
+            "queue": {"path": "var/impatient"},
             "limits": {"connections": 2000, "per_peer": 1000},
             "timeouts": {"idle": f"{PATIENCE}s", "stall": f"{PATIENCE}s"},
-            "routes": [{"via": hop.url, "tls": "none"}],
         }
-        with Multid(tmp_path, {"services": {"smtp": smtp}}) as multid:
-            port, before, most = multid.port("smtp"), multid.rss(), 0
+        with Multid(tmp_path, {"services": {"smtp": smtp, "impatient": impatient}}) as multid:
+            port, rude_port, before, most = multid.port("smtp"), multid.port("impatient"), multid.rss(), 0
             senders = Senders(lambda: port, 2, seed=campaign.seed, numbers=itertools.count(), every=0.02)
             with Clients(port, b"EHLO x\r\nQUIT\r\n", b"221 2.0.0 Bye\r\n") as clients, ExitStack() as sockets:
                 for _ in range(rounds):
-                    rude = [Rude(port, kind) for kind in KINDS for _ in range(each)]
+                    rude = [Rude(rude_port, kind) for kind in KINDS for _ in range(each)]
                     crowd += rude
                     for client in rude:
                         sockets.enter_context(client.sock)
