@@ -244,6 +244,7 @@ class Daemon(MultiService):
             raise
         finally:
             self.manager.ready(summary(self))
+        self.reopen()
         self._tell_reloaded(reloaded)
         return reloaded
 

@@ -96,6 +96,20 @@ def test_hup_applies_the_file_and_keeps_connections(tmp_path) -> None:
             socket.create_connection(("127.0.0.1", old), timeout=5)
 
 
+def test_hup_opens_log_files_anew(tmp_path) -> None:
+    """As logrotate's rules for syslog daemons expect it."""
+    log = tmp_path / "lines.log"
+    logger = {"listen": LOOPBACK, "output": [{"file": str(log)}]}
+    with Multid(tmp_path, {"services": {"logger": logger}}) as multid:
+        multid.port("logger")
+        for _ in range(3):
+            log.rename(tmp_path / "moved")
+            said = len(multid.log)
+            multid.send_signal(signal.SIGHUP)
+            multid.wait_for("reloaded", since=said)
+            assert log.exists()
+
+
 def test_hup_reads_anew_what_a_stanza_names_and_refuses_what_cannot_be_read(tmp_path) -> None:
     quotes = tmp_path / "quotes"
     quotes.write_text("old")

@@ -82,11 +82,10 @@ class DatagramForwarder:
 
     def write(self, batch: Batch) -> None:
         """Send each line."""
-        unsent = [message for message in messages(batch, self._options.format) if not self._send(message)]
-        if len(unsent) == batch.count:
-            batch.settle("unsent", batch.count, batch.octets)
-        else:
-            batch.settle("unsent" if unsent else "", len(unsent), sum(map(len, unsent)))
+        sent = zip(batch.lines, messages(batch, self._options.format), strict=True)
+        unsent = [line for line, message in sent if not self._send(message)]
+        octets = sum(len(line) + 1 for line in unsent)  # one for the line end
+        batch.settle("unsent" if unsent else "", len(unsent), batch.octets if len(unsent) == batch.count else octets)
 
     def _send(self, message: bytes) -> bool:
         if self._socket is None:

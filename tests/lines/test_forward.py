@@ -302,6 +302,7 @@ def test_datagrams_are_one_line_each(loop):
     output.write(batch(b"one", b"x" * 70000, b"two\nthree", ledger=ledger))
     assert [receiver.recv(65536) for _ in range(2)] == [HEADER + b"one", HEADER + b"two\nthree"]
     assert dict(ledger.dropped_lines) == {"unsent": 2}
+    assert dict(ledger.dropped_octets) == {"unsent": len("too early\n") + 70001}
     assert ledger.written_lines == 2
     receiver.close()
     for _ in range(3):
