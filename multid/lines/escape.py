@@ -69,10 +69,12 @@ def mark(name: str) -> bytes:
 def check_charset(name: str) -> str:
     """Return Python's name of a charset whose ASCII octets mean ASCII; LookupError says why another cannot be used."""
     codec = codecs.lookup(name).name
-    for octet in range(128):
+    ascii_octets = bytes(range(128))
+    for octets in (*(ascii_octets[at : at + 1] for at in range(128)), ascii_octets):
         try:
-            plain = bytes([octet]).decode(codec) == chr(octet)
-        except UnicodeDecodeError:
+            text = octets.decode(codec)
+            plain = text.encode() == text.encode(codec) == octets
+        except UnicodeError:
             plain = False
         if not plain:
             raise LookupError(f"{name!r} is not a charset in which lines and control characters can be told")

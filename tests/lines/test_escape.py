@@ -88,7 +88,9 @@ def test_what_is_no_escape_stays():
         assert unescape(text) == text
 
 
-@pytest.mark.parametrize("name", ["utf-16", "utf-7", "iso2022_jp", "hz", "rot13", "cp037", "nonesuch"])
+@pytest.mark.parametrize(
+    "name", ["utf-16", "utf-7", "iso2022_jp", "hz", "rot13", "cp037", "idna", "punycode", "utf-8-sig", "nonesuch"]
+)
 def test_charsets_in_which_a_line_cannot_be_told_are_refused(name):
     with pytest.raises(LookupError):
         check_charset(name)
