@@ -205,6 +205,8 @@ class Lane:
         refusal: HopError | None = None
         try:
             refusal = await self._work(connection)
+            # Another connection in its place would not wait for the last result of this one.
+            await connection.settled()
         finally:
             self._open -= 1
             self._working.discard(connection)

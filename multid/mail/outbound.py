@@ -173,6 +173,12 @@ class Connection(Conversation):
             return dict.fromkeys(places, error.reply) | replies
         return replies
 
+    async def settled(self) -> None:
+        """Wait for `before_content`."""
+        before, self.before_content = self.before_content, None
+        if before is not None:
+            await before
+
     def _check_size(self, envelope: Envelope) -> None:
         limit = self.extensions.get("SIZE", "")
         if limit.isascii() and limit.isdigit() and 0 < int(limit) < envelope.size:
@@ -246,9 +252,7 @@ class Connection(Conversation):
         reply = await self.ask("DATA", DATA, ahead=ahead, positive=_GO_AHEAD)
         if not reply.is_positive:
             return reply
-        if self.before_content is not None:
-            await self.before_content
-            self.before_content = None
+        await self.settled()
         self._stop_if_answered()
         if mail is None or mail.content.path is None:
             self.write(stuffed((mail and mail.content.data) or b""), 0)

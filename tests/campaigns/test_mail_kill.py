@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,6 @@ SIZES = [300] * 12 + [4000] * 3 + [150_000]
 """Octets of the mails; the largest lie in files of their own."""
 
 CONNECTIONS = 5
-IN_FLIGHT = 2.0
-"""Seconds within which an answer is in the spool, on a machine that has other things to do."""
 
 PATIENCE = 60.0
 """Seconds without any arrival, after which nothing is expected any more."""
@@ -72,23 +70,21 @@ class Flapping(NextHop):
 
 
 class Ends:
-    """When a daemon was ended, from the signal until it was gone, and which mails were under way then."""
+    """When a daemon was ended, and which mails were under way then."""
 
     def __init__(self) -> None:
-        self.spans: list[tuple[float, float]] = []
+        self.times: list[float] = []
 
     def end(self, daemon: Multid, number: int) -> None:
-        began = time.monotonic()
         daemon.stop(number)
-        self.spans.append((began, time.monotonic()))
+        self.times.append(time.monotonic())
 
     def doubled(self, hop: Flapping) -> Counter[int | None]:
-        """Return how many mails were sent once more after each end; None is an end that there was not."""
-        again = [at for times in hop.times.values() for at in times[:-1]]
-        return Counter(self._end_of(at) for at in again)
+        """Return how many mails arrived before each end and again after it, None for those without one in between."""
+        return Counter(self._between(*pair) for times in hop.times.values() for pair in pairwise(times))
 
-    def _end_of(self, arrival: float) -> int | None:
-        return next((n for n, (began, gone) in enumerate(self.spans) if began - IN_FLIGHT < arrival <= gone), None)
+    def _between(self, first: float, second: float) -> int | None:
+        return next((n for n, at in enumerate(self.times) if first <= at <= second), None)
 
 
 def configuration(hop: NextHop) -> dict[str, Any]:
@@ -150,7 +146,7 @@ def test_every_mail_that_was_acknowledged_arrives(campaign: Campaign, tmp_path: 
     doubled = ends.doubled(hop)
     campaign.ledger.update(
         {
-            f"times {signal.Signals(number).name}": len(ends.spans),
+            f"times {signal.Signals(number).name}": len(ends.times),
             "mails acknowledged": len(senders.acknowledged),
             "mails without an answer": len(senders.open),
             "mails arrived": len(hop.arrived),

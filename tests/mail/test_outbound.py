@@ -439,3 +439,19 @@ def test_a_farewell_between_two_mails_is_heard(client: Client):
     client.deliver(connection, mail())
     server.connections[0].transport.write(b"421 4.4.2 Idle too long\r\n")
     client.loop.until(lambda: not connection.is_usable)
+
+
+def test_no_content_is_sent_until_the_last_result_is_durable(client: Client):
+    server = client.server()
+    connection = client.connect(server)
+    connection.before_content = durable = Deferred()
+    replies: list[Any] = []
+    Deferred.fromCoroutine(connection.deliver(mail(), [0])).addBoth(replies.append)
+    client.loop.until(lambda: "DATA" in server.commands)
+    for _ in range(5):
+        client.loop.turn()
+    assert not server.mails
+    durable.callback(None)
+    client.loop.until(lambda: replies)
+    assert replies[0][0].code == 250
+    assert len(server.mails) == 1

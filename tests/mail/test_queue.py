@@ -44,11 +44,13 @@ class FakeConnection:
         self.extensions: dict[str, str] = dict.fromkeys(net.extensions, "")
         self.tls = ""
         self.on_lost: Callable[[], object] = lambda: None
+        self.before_content: Deferred[None] | None = None
         self.quits = 0
 
     async def deliver(self, mail: QueuedMail, places: list[int]) -> dict[int, Reply]:
         self.net.tries.append((mail.envelope.id, [mail.envelope.recipients[place].address for place in places]))
         answer = self.net.answer
+        await self.settled()
         if self.net.held is not None:
             gate: Deferred[None] = Deferred()
             self.net.held.append(gate)
@@ -58,6 +60,11 @@ class FakeConnection:
             raise result
         self.is_stale = True
         return result if isinstance(result, dict) else dict.fromkeys(places, result)
+
+    async def settled(self) -> None:
+        before, self.before_content = self.before_content, None
+        if before is not None:
+            await before
 
     async def quit(self) -> None:
         self.quits += 1

@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from multid.mail.control import QueueControl
+from multid.mail.envelope import Envelope
 from multid.mail.outbound import HopError
 from multid.mail.queued import Content, MailState, new_mail
 from multid.mail.reply import Reply
@@ -168,3 +169,27 @@ def test_what_is_said_of_a_mail_before_its_first_try(rig: Rig, command: str, tri
     rig.settle()
     assert len(rig.net.tries) == tries
     assert bool(rig.spool.mails) == (command == "hold")
+
+
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_no_more_mails_than_connections_are_between_their_answer_and_the_spool(rig: Rig, *, is_usable: bool):
+    """Whether the connection goes on or another takes its place, it waits for the last result."""
+    rig.start(routes=(replace(COM, connections=1),), retry=PATIENT)
+    answered: list[str] = []
+
+    def answer(envelope: Envelope, places: list[int]) -> Reply:
+        answered.append(envelope.id)
+        for connection in rig.net.open:
+            connection.is_usable = is_usable
+        return OK
+
+    rig.net.answer = answer
+    write, written = rig.spool.update, Deferred[None]()
+    rig.spool.update = lambda update: written.addCallback(lambda _: write(update))  # type: ignore[method-assign]
+    first, second = rig.put(), rig.put()
+    assert answered == [first]
+    rig.spool.update = write  # type: ignore[method-assign]
+    written.callback(None)
+    rig.settle()
+    assert answered == [first, second]
+    assert not rig.spool.mails
