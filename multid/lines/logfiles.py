@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from multid.lines.format import Format
 from multid.lines.logfile import LogFile
 from multid.lines.path import PathTemplate
-from multid.lines.rotation import Rotation, put_away, tidy
+from multid.lines.rotation import Interrupted, Rotation, put_away, tidy
 from multid.lines.waiting import OnFull
 
 OPEN_FILES = 32
@@ -64,6 +64,7 @@ class LogFiles:
         self._no_rotation_before = 0.0
         self._background: set[Deferred[None]] = set()
         self._tidying: dict[str, bool] = {}
+        self._is_hurried = False
 
     def at(self, path: str) -> LogFile:
         """Return the file to write to now; OSError where it cannot be opened."""
@@ -177,6 +178,10 @@ class LogFiles:
         if file.is_retired and not file.kept and file not in self._dirty:
             file.close()
 
+    def hurry(self) -> None:
+        """Compress no more: the end is near, and what is not done is done at the next start."""
+        self._is_hurried = True
+
     async def close(self) -> None:
         """Close every file, and wait for what goes on in the background."""
         for file in list(self._files.values()):
@@ -252,7 +257,8 @@ class LogFiles:
 
         def work() -> None:
             try:
-                tidy(self._rotation, name, folder, time.time())
+                with suppress(Interrupted):
+                    tidy(self._rotation, name, folder, time.time(), lambda: not self._is_hurried)
             finally:
                 os.close(folder)
 

@@ -3,16 +3,16 @@
 A file `lines.log` is put away as `lines.log-20261120T112233.123Z`, the moment in UTC at which it was, or the next one
 that is free, so names in order are files in order. Periods are those of UTC, as are the times in
 the records. Compression writes beside the file, makes that durable, and only then takes the place of the original, so
-that a crash at any moment leaves every line in at least one whole file; what it leaves half done is done again.
+that a crash at any moment leaves every line in at least one whole file; what it leaves half done is done again, as is
+what is interrupted because the daemon ends.
 """
 
 import calendar
 import gzip
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -28,6 +28,10 @@ _PIECE = 256 * 1024
 _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _UNFINISHED = ".tmp"
 _STAMP = r"-(\d{8}T\d{6})\.(\d{3})Z(\.gz|\.zst)?"
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Nobody waits for the work any more."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,8 @@ def _moment(match: re.Match[str]) -> float:
     return calendar.timegm(time.strptime(match[1], "%Y%m%dT%H%M%S")) + int(match[2]) / 1000
 
 
-def tidy(rotation: Rotation, name: str, folder: int, now: float) -> None:
-    """Compress what was put away, and remove what is too many, too old or too much.
+def tidy(rotation: Rotation, name: str, folder: int, now: float, goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Compress what was put away, and remove what is too many, too old or too much; Interrupted if it need not go on.
 
     Nobody else may list by a descriptor that shares its place in the folder with `folder`, as one from dup(2) does.
     """
@@ -91,7 +95,7 @@ def tidy(rotation: Rotation, name: str, folder: int, now: float) -> None:
     if rotation.compress != "none":
         for away in those_put_away(name, folder):
             if not away.suffix:
-                compress(away.name, folder, rotation.compress)
+                compress(away.name, folder, rotation.compress, goes_on)
     for away in surplus(rotation, those_put_away(name, folder), folder, now):
         os.unlink(away.name, dir_fd=folder)
 
@@ -117,7 +121,7 @@ def _remove_unfinished(name: str, folder: int) -> None:
             os.unlink(found, dir_fd=folder)
 
 
-def compress(name: str, folder: int, how: Compress) -> None:
+def compress(name: str, folder: int, how: Compress, goes_on: Callable[[], bool]) -> None:
     """Put a compressed file in the place of one that was put away."""
     final = name + _SUFFIXES[how]
     unfinished = final + _UNFINISHED
@@ -126,7 +130,7 @@ def compress(name: str, folder: int, how: Compress) -> None:
         with _opened(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder) as target:
             os.fchmod(target.fileno(), mode)
             try:
-                _COMPRESSORS[how](source, target)
+                _COMPRESSORS[how](_pieces(source, goes_on), target)
                 target.flush()
                 os.fsync(target.fileno())
             except BaseException:
@@ -143,9 +147,17 @@ def _opened(name: str, flags: int, folder: int) -> BinaryIO:
     return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "wb")
 
 
-def _gzip(source: BinaryIO, target: BinaryIO) -> None:
+def _pieces(source: BinaryIO, goes_on: Callable[[], bool]) -> Iterator[bytes]:
+    while piece := source.read(_PIECE):
+        if not goes_on():
+            raise Interrupted
+        yield piece
+
+
+def _gzip(pieces: Iterator[bytes], target: BinaryIO) -> None:
     with gzip.GzipFile("", "wb", 6, target, 0) as compressed:
-        shutil.copyfileobj(source, compressed, _PIECE)
+        for piece in pieces:
+            compressed.write(piece)
 
 
-_COMPRESSORS: dict[str, Callable[[BinaryIO, BinaryIO], None]] = {"gzip": _gzip, "zstd": zstd.compress}
+_COMPRESSORS: dict[str, Callable[[Iterator[bytes], BinaryIO], None]] = {"gzip": _gzip, "zstd": zstd.compress}

@@ -96,6 +96,7 @@ class FileWriter(WaitingOutput):
     async def close(self) -> None:
         """Write on if that is possible at all, synchronise, and close every file."""
         self._is_closing = True
+        self._files.hurry()
         for call in (self._tick_call, self._sync_call):
             if call is not None and call.active():
                 call.cancel()

@@ -1,6 +1,7 @@
 """zstd by the system's own library, which every Debian has: RFC 8878 frames with a checksum."""
 
 import ctypes
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, BinaryIO
 
@@ -33,14 +34,14 @@ def library() -> Any:
     return zstd
 
 
-def compress(source: BinaryIO, target: BinaryIO, level: int = 3) -> None:
-    """Write all of `source`, compressed, to `target`."""
+def compress(pieces: Iterable[bytes], target: BinaryIO, level: int = 3) -> None:
+    """Write all the pieces, compressed, to `target`."""
     zstd = library()
     context = zstd.ZSTD_createCCtx()
     try:
         zstd.ZSTD_CCtx_setParameter(context, _LEVEL, level)
         zstd.ZSTD_CCtx_setParameter(context, _CHECKSUM, 1)
-        while piece := source.read(_PIECE):
+        for piece in pieces:
             _push(zstd, context, piece, _CONTINUE, target)
         _push(zstd, context, b"", _END, target)
     finally:

@@ -315,7 +315,7 @@ def test_tidying_up_lists_the_folder_in_a_place_of_its_own(tmp_path, monkeypatch
     """With one place for both, a rotation while files are compressed would have names come twice, or not at all."""
     places = []
 
-    def tidied(rotation, name, folder, now):
+    def tidied(rotation, name, folder, now, goes_on):
         (own,) = rig.output._files._files.values()
         before = os.lseek(own.folder, 0, os.SEEK_CUR)
         os.lseek(folder, 1, os.SEEK_SET)
@@ -328,6 +328,26 @@ def test_tidying_up_lists_the_folder_in_a_place_of_its_own(tmp_path, monkeypatch
     assert places
     assert {after for _, after in places} == {places[0][0]}
     rig.close()
+
+
+ENDING = {"gzip": "gz", "zstd": "zst"}
+
+
+@pytest.mark.parametrize("how", ENDING)
+def test_compression_does_not_hold_up_the_end_and_is_done_at_the_next_start(tmp_path, how, logged):
+    rotation = Rotation(size=600_000, compress=how)
+    rig = Rig(tmp_path / "lines.log", rotation=rotation)
+    rig.held = True
+    sent = [b"x" * 1000 for _ in range(700)]
+    for line in sent:
+        rig.write(line)
+    rig.close()
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert (len(names), names[0]) == (2, "lines.log")
+    assert content(tmp_path).splitlines() == sent
+    assert logged == []
+    Rig(tmp_path / "lines.log", rotation=rotation).close()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["lines.log", f"{names[1]}.{ENDING[how]}"]
 
 
 def test_what_cannot_be_compressed_stays_as_it_is(tmp_path, logged):
