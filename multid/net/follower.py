@@ -6,6 +6,7 @@ shown; `severity` one of syslog's, by name: what is as severe or more.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.severity and self.severity not in SEVERITIES:
             raise ValueError(f"no severity {self.severity!r}; there are {', '.join(SEVERITIES)}")
+        host = self.peer.rpartition(":")[0].strip("[]")
+        if self.peer and self._network is None and not any(map(_is_host, (self.peer, host))):
+            raise ValueError(f"a peer is an address, an address and a port, or a network, not {self.peer!r}")
 
     @cached_property
     def worst(self) -> int | None:
@@ -59,6 +63,14 @@ class Wanted:
         if self.grep and not any(self.grep in str(value) for value in event.values()):
             return False
         return self.worst is None or _LEVELS.get(str(event.get("level")), 8) <= self.worst
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text is what a peer without its port may be called."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return True
+    return text == "unix"
 
 
 class Follower:

@@ -245,8 +245,17 @@ class SmtpConfig(ServiceConfig):
             try:
                 table.append(config.route(f"{number}:{','.join(config.via)}"))
             except (OSError, KeyError, ValueError) as error:
-                raise ValueError(f"route {number}: the password cannot be read: {type(error).__name__}") from None
+                raise ValueError(f"route {number}: the password cannot be read: {_why(error)}") from None
         return tuple(table)
+
+
+def _why(error: Exception) -> str:
+    """Say what is wrong with a secret; what may hold a part of it is told by its kind alone."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, KeyError):
+        return f"the environment has no {error.args[0]}"
+    return type(error).__name__
 
 
 @cache

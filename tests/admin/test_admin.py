@@ -354,7 +354,11 @@ def test_only_what_is_wanted_is_followed(operate) -> None:
 
 @pytest.mark.parametrize(
     ("query", "said"),
-    [("severity=error", "no severity 'error'"), ("colour=red", "unexpected keyword argument 'colour'")],
+    [
+        ("severity=error", "no severity 'error'"),
+        ("peer=foo", "not 'foo'"),
+        ("colour=red", "unexpected keyword argument 'colour'"),
+    ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(operate, query, said) -> None:
     answer = operate(echo={"listen": ANY}).ask(f"/tail/echo?{query}")

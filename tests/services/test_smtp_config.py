@@ -127,9 +127,23 @@ def test_a_mistake_is_told(keys: dict[str, Any], said: str) -> None:
     assert said in complaint(**keys)
 
 
-def test_a_password_that_cannot_be_read_names_the_route() -> None:
-    read = config(routes=[{"via": "smtp://a", "auth": {"user": "u", "password": {"file": "/nowhere"}}}])
-    with pytest.raises(ValueError, match="route 1: the password cannot be read: FileNotFoundError"):
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ({"file": "/nowhere"}, "/nowhere: No such file or directory"),
+        ({"env": "MULTID_NOWHERE"}, "the environment has no MULTID_NOWHERE"),
+    ],
+)
+def test_a_password_that_cannot_be_read_names_the_route_and_why(password: dict[str, str], why: str) -> None:
+    read = config(routes=[{"via": "smtp://a", "auth": {"user": "u", "password": password}}])
+    with pytest.raises(ValueError, match=f"route 1: the password cannot be read: {why}"):
+        read.route_table()
+
+
+def test_of_a_password_that_is_no_text_nothing_is_told_but_that(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_bytes(b"hunter2\xff")
+    read = config(routes=[{"via": "smtp://a", "auth": {"user": "u", "password": {"file": tmp_path / "pw"}}}])
+    with pytest.raises(ValueError, match=r"read: UnicodeDecodeError$"):
         read.route_table()
 
 
