@@ -32,7 +32,8 @@ def place(tmp_path):
 def test_an_echo_is_counted(place, transport, contender, size):
     ready = lambda server: loads.answers(server, transport)  # noqa: E731
     with started(contender(place), place, machine.cores()[0], ready) as server:
-        assert loads.pingpong(server, transport, 3, size, 0.05)["rate"] > 0
+        long_enough = (0.05, 0.5, 5.0)  # for a machine that has much else to do
+        assert any(loads.pingpong(server, transport, 3, size, seconds)["rate"] > 0 for seconds in long_enough)
 
 
 def test_a_server_that_answers_otherwise_is_found_out(place):
