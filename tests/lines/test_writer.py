@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from multid.lines import syslog, writer
 from multid.lines.framing import make_splitter
 from multid.lines.ledger import Ledger
-from multid.lines.logfiles import FileOptions
+from multid.lines.logfiles import OPEN_FILES, FileOptions
 from multid.lines.path import PathTemplate
 from multid.lines.record import Batch, Source
 from multid.lines.rotation import Rotation
@@ -438,6 +438,18 @@ def test_where_no_next_file_can_be_opened_lines_go_on_in_the_old_one(tmp_path, l
     rig.close()
 
 
+def test_where_a_file_cannot_be_renamed_lines_go_on_in_it(tmp_path, monkeypatch, logged):
+    def fails(*_: object) -> str:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr("multid.lines.logfiles.put_away", fails)
+    rig = Rig(tmp_path / "lines.log", rotation=Rotation(size=100, keep=None))
+    rig.write(*lines(20))
+    assert (tmp_path / "lines.log").read_bytes().splitlines() == lines(20)
+    assert [event["why"] for event in logged] == ["Permission denied"]
+    rig.close()
+
+
 @pytest.mark.parametrize("sync", ["always", 0.25])
 def test_lines_are_synchronised_in_a_thread(tmp_path, monkeypatch, sync):
     synced: list[int] = []
@@ -620,6 +632,32 @@ def test_with_a_duration_a_failed_disk_is_said_and_lines_go_on(tmp_path, disk, l
     assert levels(logged) == ["error", "warn"]
     assert not rig.output.status()["problem"]
     rig.close()
+
+
+def test_no_more_files_are_open_for_the_sake_of_a_slow_disk_than_may_be(tmp_path, disk):
+    """Where each line has a path of its own, and no synchronisation has ended yet."""
+    rig = Rig(tmp_path / "{peer}.log", sync=60.0)
+    rig.held = True
+    for number in range(200):
+        rig.write(b"line", peer=f"host{number}")
+    assert len(open_below(tmp_path)) <= 2 * 2 * OPEN_FILES + 4  # a file and its folder
+    assert len(disk.synced) >= 2 * (200 - 2 * OPEN_FILES - 1)
+    rig.close()
+    assert len({path for path in disk.synced if path.endswith(".log")}) == 200
+    assert not open_below(tmp_path)
+
+
+def test_a_retired_file_that_the_disk_did_not_take_is_closed_and_said(tmp_path, disk, logged):
+    rig = Rig(tmp_path / "lines.log", sync=0.25)
+    rig.write(b"one")
+    os.rename(tmp_path / "lines.log", tmp_path / "lines.log.1")
+    rig.output.reopen()
+    disk.fails = True
+    rig.clock.advance(0.25)
+    assert levels(logged) == ["error"]
+    disk.fails = False
+    rig.close()
+    assert not open_below(tmp_path)
 
 
 @pytest.mark.parametrize(("sync", "durable"), [("always", True), (0.25, True), ("never", False)])
