@@ -1,14 +1,9 @@
 """The delivery queue: which mail is tried when, and what comes of it.
 
-Of a mail that waits it knows the id and when to look at it next, no more. When that time comes it loads the mail,
-finds a route for each recipient that is due (so queued mail follows the routes of today), and hands the mail to the
-lanes of these routes (`multid.mail.lane`); a new mail goes there without being loaded. Every result is written to the
-spool as it comes: recipients done, later or failed, with the reports that follow, in one update that is repeated
-until the spool takes it; meanwhile nothing new is sent. A mail that no lane has room for is parked there by its id; it
-is looked at again when there is room, and to be given up when it is too old. A mail without a route waits for routes.
-
-At most `WINDOW` mails are in memory. In modes `hold` and `capture` nothing is tried. A mail whose handling raises is
-tried again later, and quarantined the third time. `stop` lets what is being sent end, so that no mail is sent twice.
+Of a mail that waits it knows the id and when to look at it next, no more (`multid.mail.waiting`). When that time comes
+it loads the mail and has it tried (`multid.mail.tries`); a new mail is tried without being loaded. At most `WINDOW`
+mails are in memory. While a result waits for the spool to take it (`multid.mail.results`), nothing new is begun. In
+modes `hold` and `capture` nothing is tried. `stop` lets what is being sent end, so that no mail is sent twice.
 """
 
 from __future__ import annotations
@@ -16,48 +11,25 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from multid.mail import client_tls
-from multid.mail.bounces import Bounces, BounceSettings
+from multid.mail.bounces import Bounces
 from multid.mail.destinations import Destinations, FindExchangers
 from multid.mail.envelope import received_at
 from multid.mail.interface import Spool, SpoolError
-from multid.mail.judgement import judge, judge_untried
-from multid.mail.lane import Attempt, Connect, Job, Lane, Result
+from multid.mail.lane import Connect
 from multid.mail.outbound import connect
 from multid.mail.queued import MailState, QueuedMail
-from multid.mail.reply import Reply
 from multid.mail.results import Handling, Results
-from multid.mail.retry import RetryPolicy
-from multid.mail.route import Route, find_route
+from multid.mail.tries import LOOK_AGAIN, QueueSettings, Tries
 from multid.mail.waiting import Waiting
 
 WINDOW = 200
 """Mails that are in memory at a time."""
-
-_LOOK_AGAIN = 60.0
-"""Seconds between looks at a mail that is parked, at least."""
-
-DOWN = Reply(451, "4.4.1", "The next hop cannot be reached")
-
-Mode = Literal["relay", "hold", "capture"]
-
-
-@dataclass(frozen=True)
-class QueueSettings:
-    """What the queue is told of the file; `hostname` is what we are called in EHLO."""
-
-    hostname: str
-    bounces: BounceSettings
-    routes: tuple[Route, ...] = ()
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    mode: Mode = "relay"
 
 
 class DeliveryQueue:
@@ -82,10 +54,18 @@ class DeliveryQueue:
         self.waiting = Waiting()
         self.destinations = Destinations(reactor, self.waiting.agenda, connect, find_exchangers, self._kick)
         self.results = Results(reactor, spool, Bounces(settings.bounces, new_id, wall), self.waiting.aside, wall)
+        self.tries = Tries(
+            reactor,
+            settings,
+            waiting=self.waiting,
+            destinations=self.destinations,
+            results=self.results,
+            wall=wall,
+            randomness=randomness,
+        )
         self.active: dict[str, Handling | None] = {}
         self._reactor = reactor
         self._wall = wall
-        self._random = randomness
         self._pump_call: Any = None
         self._running = False
         self._quiet: Deferred[None] | None = None
@@ -122,7 +102,7 @@ class DeliveryQueue:
     def retune(self, settings: QueueSettings) -> None:
         """Go on with other settings; mail that waits follows the new routes."""
         client_tls.forget()
-        self.settings = settings
+        self.settings = self.tries.settings = settings
         self.results.bounces.settings = settings.bounces
         self._set_new_state()
         self._bring(self.destinations.retune(settings.routes, settings.hostname))
@@ -265,122 +245,11 @@ class DeliveryQueue:
             mail = mail or await self.spool.load(id_)
         except SpoolError as error:
             self.log.error("{mail}: cannot be read: {error}", mail=id_, error=error)
-            self.waiting.agenda.put(id_, self._reactor.seconds() + _LOOK_AGAIN)
+            self.waiting.agenda.put(id_, self._reactor.seconds() + LOOK_AGAIN)
             return
         finally:
             keep_promise()
         if mail is None or mail.state is not MailState.READY:
             return
         handling = self.active[id_] = Handling(mail, self.settings.routes)
-        try:
-            await self._try(handling)
-        except Exception:
-            await self._crashed(handling, Failure())
-        else:
-            self._plan(handling)
-
-    async def _try(self, handling: Handling) -> None:
-        tries = []
-        for lane, places in self._groups(handling):
-            if lane.room:
-                tries.append(Deferred.fromCoroutine(self._deliver(handling, lane, places)))
-            else:
-                tries.append(Deferred.fromCoroutine(self._park(handling, lane, places)))
-        # All of them end first: what is being sent to one recipient must not be tried again for another's error.
-        for _, result in await DeferredList(tries, consumeErrors=True):
-            if isinstance(result, Failure):
-                result.raiseException()
-
-    def _groups(self, handling: Handling) -> list[tuple[Lane, list[int]]]:
-        """Return the recipients that are due, by the lanes they go to."""
-        mail = handling.mail
-        now = self._wall()
-        groups: dict[int, tuple[Lane, list[int]]] = {}
-        # The clock may have been set back since the time was fixed: the earliest is due, for this is its time.
-        due = max(now, min((mail.deliveries[place].due for place in mail.open), default=now))
-        for place in mail.open:
-            if mail.deliveries[place].due > due:
-                continue
-            address = mail.envelope.recipients[place].address
-            route = find_route(handling.routes, mail.envelope.sender, address)
-            if route is None:
-                handling.unrouted.append(place)
-                continue
-            lane = self.destinations.lane(route, route.destination(address), self.settings.hostname)
-            groups.setdefault(id(lane), (lane, []))[1].append(place)
-        return list(groups.values())
-
-    async def _deliver(self, handling: Handling, lane: Lane, places: list[int]) -> None:
-        lane.parked.pop(handling.mail.envelope.id, None)
-        done: Deferred[Result] = Deferred()
-        job = Job(handling.mail, places, lambda _, result: done.callback(result))
-        lane.put(job)
-        try:
-            await self._conclude(handling, lane, places, await done)
-        finally:
-            job.settled.callback(None)
-
-    async def _conclude(self, handling: Handling, lane: Lane, places: list[int], result: Result) -> None:
-        if isinstance(result, Failure):
-            result.raiseException()
-        elif isinstance(result, Attempt):
-            judgement = judge(
-                handling.mail,
-                result.replies,
-                result.remote,
-                policy=self.settings.retry,
-                now=self._wall(),
-                random=self._random,
-            )
-            if result.passes_dsn:
-                judgement.relayed.clear()
-            await self.results.settle(handling, judgement, lane, self.settings.retry.expire)
-        else:
-            await self._park(handling, lane, places)
-
-    async def _park(self, handling: Handling, lane: Lane, places: list[int]) -> None:
-        """Let recipients wait until their lane has room; when it is down, they may be too old to wait."""
-        if lane.is_stopped:
-            return
-        handling.parked += places
-        handling.lanes.append(lane)
-        lane.parked[handling.mail.envelope.id] = None
-        if lane.is_down:
-            judgement = judge_untried(
-                handling.mail, places, lane.error or DOWN, policy=self.settings.retry, now=self._wall()
-            )
-            if judgement.deliveries:
-                await self.results.settle(handling, judgement, lane, self.settings.retry.expire)
-
-    async def _crashed(self, handling: Handling, failure: Failure) -> None:
-        delay = self.settings.retry.delay(handling.mail.crashes + 1, self._random)
-        self.waiting.agenda.put(handling.mail.envelope.id, self._reactor.seconds() + delay)
-        await self.results.crashed(handling, failure, self._wall() + delay)
-
-    def _plan(self, handling: Handling) -> None:
-        """Say when to look at a mail again."""
-        mail = handling.mail
-        id_ = mail.envelope.id
-        if not mail.open or handling.is_deleted or id_ in self.waiting.aside:
-            for lane in handling.lanes:
-                lane.parked.pop(id_, None)
-            return
-        now = self._wall()
-        retry = self.settings.retry
-        waits = [
-            retry.wait(mail.deliveries[place].due, now)
-            for place in mail.open
-            if place not in handling.parked + handling.unrouted
-        ]
-        has_moved = handling.unrouted and handling.routes is not self.settings.routes
-        if has_moved or any(id_ not in lane.parked for lane in handling.lanes):
-            # What it was to wait for came while other recipients were tried.
-            waits.append(0.0)
-        elif handling.parked:
-            age = now - mail.envelope.received_at
-            deadlines = [retry.expire - age] + ([retry.warn - age] if retry.warn is not None else [])
-            waits.append(max(_LOOK_AGAIN, min((left for left in deadlines if left > 0), default=0.0)))
-        if handling.unrouted and not has_moved:
-            self.waiting.unrouted[id_] = None
-        if waits:
-            self.waiting.agenda.put(id_, self._reactor.seconds() + min(waits))
+        await self.tries.handle(handling)

@@ -20,10 +20,11 @@ from multid.mail.drop import drop_directory
 from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
 from multid.mail.pickup import Pickup
-from multid.mail.queue import DeliveryQueue, QueueSettings
+from multid.mail.queue import DeliveryQueue
 from multid.mail.route import Hop, Route
 from multid.mail.settings import Peer as MailPeer
 from multid.mail.spool_sqlite import SqliteSpool
+from multid.mail.tries import QueueSettings
 from multid.net.peer import Peer, unmapped
 from multid.net.protocol import StreamProtocol
 from multid.net.service import NetworkService

@@ -111,7 +111,7 @@ def in_spool(folder: Path) -> set[int | None]:
 def drain(folder: Path, config: dict[str, Any], hop: NextHop, wanted: set[int]) -> None:
     """Run for as long as mails arrive and some that are wanted have not."""
     with Multid(folder, config) as daemon:
-        daemon.port("relay")
+        daemon.wait_for(r"relay: \S+ up on", 120)
         total, last = -1, time.monotonic()
         while wanted - hop.arrived.keys() and time.monotonic() - last < PATIENCE:
             if hop.arrived.total() != total:
@@ -132,6 +132,7 @@ def test_every_mail_that_was_acknowledged_arrives(campaign: Campaign, tmp_path: 
             for _ in range(campaign.times(10, 200)):
                 with Multid(tmp_path, config) as daemon:
                     if campaign.random.random() < 0.9:
+                        daemon.wait_for(r"relay: \S+ up on", 120)
                         port = daemon.port("relay")
                     time.sleep(campaign.random.uniform(0.0, 1.5))
                     ends.end(daemon, number)

@@ -23,10 +23,11 @@ from aiosmtpd.controller import Controller
 
 from multid.mail.bounces import BounceSettings
 from multid.mail.envelope import Envelope, Recipient
-from multid.mail.queue import DeliveryQueue, QueueSettings
+from multid.mail.queue import DeliveryQueue
 from multid.mail.retry import RetryPolicy
 from multid.mail.route import Hop, Pattern, Route
 from multid.mail.spool import MemorySpool
+from multid.mail.tries import QueueSettings
 from tests.campaigns.campaign import until
 from tests.loop import Loop
 from tests.process import free_port

@@ -13,12 +13,13 @@ from multid.mail.bounces import BounceSettings
 from multid.mail.envelope import Envelope, Recipient
 from multid.mail.interface import SpoolError
 from multid.mail.outbound import HopError
-from multid.mail.queue import DeliveryQueue, QueueSettings
+from multid.mail.queue import DeliveryQueue
 from multid.mail.queued import Content, DeliveryState, MailState, QueuedMail, Update, new_mail
 from multid.mail.reply import LOCAL_ERROR, NO_ROOM, Reply
 from multid.mail.retry import RetryPolicy
 from multid.mail.route import Hop, Pattern, Route
 from multid.mail.spool import MemorySpool
+from multid.mail.tries import QueueSettings
 from tests.loop import Loop
 
 OK = Reply(250, "2.0.0", "Ok")
@@ -503,6 +504,7 @@ def test_a_mail_whose_handling_raises_is_quarantined_the_third_time_and_the_rest
     assert list(rig.spool.mails) == [id_]
     rig.pass_(600)
     assert rig.mail(id_).state is MailState.QUARANTINED
+    assert rig.queue.states() == {"ready": 0, "active": 0, "quarantined": 1}
     assert [t[0] for t in rig.net.tries].count(id_) == 3
 
 
