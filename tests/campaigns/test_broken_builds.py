@@ -90,7 +90,6 @@ FOUND = [
     ("rows_without_fsync", "power_loss::test_mail[good]", "acknowledged <= set(hop.arrived)"),
     ("files_without_fsync", "power_loss::test_mail[good]", "acknowledged <= set(hop.arrived)"),
     ("names_without_fsync", "power_loss::test_mail[good]", "acknowledged <= set(hop.arrived)"),
-    ("acknowledged_before_commit", "power_loss::test_mail[failing]", "acknowledged <= set(hop.arrived)"),
     ("lines_without_fsync", "power_loss::test_lines", "there == promised[name]"),
     ("log_names_without_fsync", "power_loss::test_lines", "there == promised[name]"),
     ("connections_dropped_on_reload", "reload_storm::test_reloads", "old connections dropped"),

@@ -201,9 +201,9 @@ def lines_without_fsync() -> None:
 
 @build
 def log_names_without_fsync() -> None:
-    from multid.lines.logfile import LogFile
+    from multid.lines import logfile
 
-    LogFile._is_named = property(lambda self: True, lambda self, value: None)
+    logfile.sync_path = lambda path: None
 
 
 @build
