@@ -53,7 +53,7 @@ def explain(error: ValidationError, model: type[BaseModel], document: Document, 
     for key in base:
         data = data[key]
     errors = [_Error(details, data) for details in error.errors(include_url=False)]
-    found = list(_best_branches([one for one in errors if not one.is_only_of_items]))
+    found = list(_best_branches([one for one in errors if not _is_only_of_items(one, errors)]))
     unknown = [one.path for one in found if one.type == "extra_forbidden"]
     misspelt = {(path[:-1], nearest(str(path[-1]), fields(model, path[:-1]))) for path in unknown}
     return [_problem(one, model, document, base) for one in found if (one.path, one.missing) not in misspelt]
@@ -70,9 +70,13 @@ class _Error:
             data = data[key]
         self.given = data
         self.others: list[_Error] = []  # of the other branches, where none fits
-        items = data if isinstance(data, list) else [data]
-        self.is_only_of_items = self.type == "too_short" and len(items) >= self.context["min_length"]
         self.missing = self.loc[-1] if self.type == "missing" else None
+
+
+def _is_only_of_items(error: _Error, errors: list[_Error]) -> bool:
+    """Whether a list is too short only for the items that are no good, of which others speak."""
+    items = (other.loc for other in errors if len(other.loc) > len(error.loc))
+    return error.type == "too_short" and any(loc[: len(error.loc)] == error.loc for loc in items)
 
 
 def _way(loc: Sequence[Part], data: Any, path: Keys = ()) -> tuple[Keys, tuple[tuple[Keys, Part], ...]]:
