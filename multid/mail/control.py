@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import DeferredList
+from twisted.python.failure import Failure
 
 from multid.mail.address import Pattern
 from multid.mail.envelope import queue_number
@@ -114,15 +115,27 @@ class QueueControl:
             raise ValueError("name mails by id, by sender, recipient or state, or say all")
         done = seen = 0
         while mails := await self._queue.spool.select(query):
-            changes = [made for mail in mails if (made := change(mail)) is not None]
-            await gatherResults([self._queue.spool.update(update) for update, _ in changes], consumeErrors=True)
-            for _, afterwards in changes:
-                afterwards()
+            changes = [(mail, *made) for mail in mails if (made := change(mail)) is not None]
+            written = await DeferredList(
+                [self._queue.spool.update(update) for _, update, _ in changes], consumeErrors=True
+            )
+            for (mail, _, afterwards), (is_written, _) in zip(changes, written, strict=True):
+                afterwards() if is_written else self._stays(mail)
+            for _, result in written:
+                if isinstance(result, Failure):
+                    result.raiseException()
             done, seen = done + len(changes), seen + len(mails)
             query = replace(query, after=mails[-1].envelope.id)
         if query.ids and not seen:
             raise LookupError(f"no mail {', '.join(query.ids)} in the queue")
         return {"done": done}
+
+    def _stays(self, mail: QueuedMail) -> None:
+        """What was to be changed could not be written: the mail is as it was."""
+        if mail.state is MailState.READY:
+            self._queue.look_now(mail.envelope.id)
+        else:
+            self._queue.set_aside(mail.envelope.id, mail.state)
 
     async def _load(self, id_: str) -> QueuedMail:
         _check_id(id_)

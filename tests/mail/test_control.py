@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from twisted.internet.defer import fail
 
 from multid.mail.control import QueueControl
+from multid.mail.interface import SpoolError
 from multid.mail.queued import MailState
+from multid.mail.reply import NO_ROOM
 from tests.loop import Loop
 from tests.mail.test_queue import BUSY, HOP, HOUR, NO, OK, ROUTE, Rig
 
@@ -221,3 +224,21 @@ def test_what_needs_somebody_is_noted(rig: Rig, operator: Operator):
     rig.queue.retune(rig.make(routes=()).settings)
     rig.settle()
     assert rig.queue.details()["notes"] == ["1 mail has a recipient without a route"]
+
+
+@pytest.mark.parametrize("verb", ["hold", "delete"])
+def test_what_cannot_be_written_is_not_done(rig: Rig, operator: Operator, verb: str):
+    """A mail that waits is still tried, and one that is held stays held."""
+    held, waiting = rig.put(), rig.put("c@example.com")
+    operator.do("hold", ids=[held])
+    write = rig.spool.update
+    rig.spool.update = lambda update: fail(SpoolError("full", NO_ROOM))  # type: ignore[method-assign]
+    with pytest.raises(SpoolError):
+        operator.do(verb, all=True)
+    rig.spool.update = write  # type: ignore[method-assign]
+    rig.pass_(10)
+    assert rig.queue.states() == {"ready": 1, "active": 0, "held": 1}
+    rig.net.answer = OK
+    rig.pass_(120)
+    assert list(rig.spool.mails) == [held]
+    assert waiting in {id_ for id_, _ in rig.net.tries[2:]}
