@@ -191,7 +191,7 @@ class Tls(Model):
 class ProxyProtocol(Model):
     """Peers that are proxies and must begin with a PROXY protocol header (v1 or v2)."""
 
-    from_: Networks = Field(alias="from", description="networks of the proxies")
+    from_: Networks = Field(alias="from", min_length=1, description="networks of the proxies")
 
 
 class ServiceConfig(Model):

@@ -223,7 +223,7 @@ class StreamTransport(tcp.Server):
         """FileDescriptor API."""
         if self.disconnected:
             return
-        self.end = self.end or _end(reason)
+        self.end = self.end or ("handshake" if self.handshaking_since is not None else _end(reason))
         try:
             tcp.Server.connectionLost(self, reason)
         finally:

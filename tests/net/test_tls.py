@@ -67,13 +67,16 @@ def test_a_client_that_trusts_the_authority_is_served(bench: Bench, authority, c
     assert client.sock.version() == "TLSv1.3"
 
 
-def test_a_version_below_the_minimum_is_refused(bench: Bench, authority, certificate) -> None:
+def test_a_version_below_the_minimum_is_refused_and_recorded_as_such(
+    bench: Bench, authority, certificate, logged
+) -> None:
     tls = {"certificate": str(certificate), "minimum": "1.3"}
-    service = bench.serve("echo", listen=SSL, tls=tls)
+    service = bench.serve("echo", listen=SSL, tls=tls, record=True)
     client = Client(bench, service, authority, maximum_version=ssl.TLSVersion.TLSv1_2)
     with pytest.raises(ssl.SSLError):
         client.handshake()
     bench.loop.until(lambda: not service.connections)
+    assert [event["end"] for event in logged if event.get("event") == "connection"] == ["handshake"]
 
 
 def test_client_certificates_of_the_authority_are_demanded(bench: Bench, authority, certificate, tmp_path) -> None:
