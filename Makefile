@@ -6,7 +6,7 @@ run: .venv/.installed
 	$(BIN)/twistd -n --pidfile= multid -c config/multid.yaml
 
 test: .venv/.tools
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=auto $(ARGS)
 
 lint: .venv/.tools
 	$(BIN)/ruff check .

@@ -62,7 +62,7 @@ def test_steps(campaign, tmp_path) -> None:
             senders.stop()
             lines.stop()
             hop.answer = b"250 2.0.0 Ok\r\n"
-            arrived_in_time = happens(lambda: senders.acknowledged <= set(hop.arrived), within=10)
+            arrived_in_time = happens(lambda: senders.acknowledged <= set(hop.arrived), within=60)
             log = multid.log
             for client in old:
                 client.close()
