@@ -42,7 +42,7 @@ class Row:
     contenders: Mapping[str, Contender]
     ready: Callable[[Server], bool]
     measure: Callable[[Server], Sample]
-    rounds: int = 5
+    rounds: int = 3
 
 
 @dataclass

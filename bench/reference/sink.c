@@ -1,9 +1,10 @@
-/* The floor of a logger: takes one connection after another and copies what arrives to a file, unread.
+/* The floor of a logger: copies what arrives to a file, unread; each connection has a process.
 
    sink PORT FILE      (on 127.0.0.1) */
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -25,14 +26,19 @@ int main(int argc, char **argv) {
         perror("sink");
         return 1;
     }
+    signal(SIGCHLD, SIG_IGN);
     for (;;) {
         int fd = accept(listener, NULL, NULL);
         ssize_t n;
+        if (fork() != 0) {
+            close(fd);
+            continue;
+        }
         while ((n = read(fd, buffer, sizeof buffer)) > 0)
             if (write(file, buffer, n) != n) {
                 perror("write");
                 return 1;
             }
-        close(fd);
+        return 0;
     }
 }

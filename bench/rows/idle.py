@@ -63,5 +63,4 @@ ROW = Row(
     },
     ready=echo.ready,
     measure=measure,
-    rounds=3,
 )
