@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from itertools import count, cycle
 
 _NUMBER = re.compile(rb"^X-Number: (\d+)\r\n", re.MULTILINE)
+PAUSE = 0.05  # seconds after a refusal: who asks again without one is sent away, as a client that brings no mail
 
 
 def number_of(content: bytes) -> int | None:
@@ -218,7 +219,7 @@ class Senders:
             self._note(number, self.refused, answers)
             if answers[0].startswith(b"250"):
                 self._say(sock, replies, b"RSET")
-            time.sleep(0.02)
+            time.sleep(PAUSE)
             return
         content = (b"\r\n" + mail(number, size)).replace(b"\r\n.", b"\r\n..")[2:]
         with self._lock:
@@ -227,7 +228,10 @@ class Senders:
         answer = self._expect(replies)
         with self._lock:
             self.open.discard(number)
-        self._note(number, self.acknowledged if answer.startswith(b"250") else self.refused, [answer])
+        is_taken = answer.startswith(b"250")
+        self._note(number, self.acknowledged if is_taken else self.refused, [answer])
+        if not is_taken:
+            time.sleep(PAUSE)
 
     def _note(self, number: int, where: set[int], answers: list[bytes]) -> None:
         with self._lock:
