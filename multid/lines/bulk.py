@@ -7,7 +7,7 @@ to it.
 """
 
 import re
-from functools import partial
+from functools import lru_cache
 
 from multid.lines import syslog
 
@@ -16,10 +16,12 @@ _PRI = {
     for pri, (number, facility, severity) in syslog.PRIS.items()
 }
 
-_BSD = re.compile(
-    rb"((<\d{1,3}>)((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]\d \d\d:\d\d:\d\d )([!-9;-~]{1,255}) "
-    rb"([^\s:\[\]%\\]{1,48})(?:\[([^\]\s\\]{0,128})\])?:(?: |(?=\n))(.*))\n"
+_BSD_HEAD = re.compile(
+    rb"(<\d{1,3}>)((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3]\d \d\d:\d\d:\d\d )([!-9;-~]{1,255}) "
+    rb"([^\s:\[\]%\\]{1,48})(?:\[([^\]\s\\]{0,128})\])?:(?: |\Z)"
 )
+_BSD_BEGIN = re.compile(rb"<\d{1,3}>[A-Z]")
+_MOST_HEADS = 4096
 _DAY = rb"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIME = rb"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 _5424 = re.compile(
@@ -34,34 +36,57 @@ def render(begin: bytes, block: bytes, today: int) -> bytes | None:
     `begin` is what every object begins with; in the block `"` and `\` are escaped as JSON has them, and nothing else
     needed it. `today` is in days since 1970.
     """
-    for pattern, form in ((_BSD, partial(_form_3164, today=today)), (_5424, _form_5424)):
-        if pattern.match(block):
-            found = pattern.findall(block)
-            if sum([len(one[0]) for one in found]) + len(found) != len(block):
-                return None  # something stands between them
-            try:
-                return form(begin, found)
-            except KeyError:  # a priority or a time that there is not
-                return None
-    return None
+    try:
+        if _BSD_BEGIN.match(block):
+            return _render_3164(begin.decode("latin-1"), block.decode("latin-1"), _heads_of(today))
+        return _render_5424(begin, block)
+    except KeyError:  # a head that is not plain, a priority or a time that there is not
+        return None
 
 
-def _form_3164(begin: bytes, found: list[tuple[bytes, ...]], *, today: int) -> bytes:
-    times = {}
-    for stamp in {one[2] for one in found}:
-        when = syslog.nearest(stamp, today)
-        if when is not None:
-            times[stamp] = when.encode()
-    return b"".join(
+class _Heads(dict[str, str]):
+    """Of heads, which are all of a line up to its message, the members of the object: most lines share a few."""
+
+    def __init__(self, today: int) -> None:
+        super().__init__()
+        self._today = today
+
+    def __missing__(self, head: str) -> str:
+        found = _BSD_HEAD.fullmatch(head.encode("latin-1"))
+        if found is None:
+            raise KeyError(head)
+        pri, stamp, host, app, pid = found.groups()
+        when = syslog.nearest(stamp, self._today)
+        if when is None:
+            raise KeyError(head)
+        procid = b',"procid":"%b"' % pid if pid else b""
+        members = b'%b,"timestamp":"%b","host":"%b","app":"%b"%b' % (_PRI[pri], when.encode(), host, app, procid)
+        if len(self) >= _MOST_HEADS:
+            self.clear()
+        self[head] = members.decode("latin-1")
+        return self[head]
+
+
+@lru_cache(maxsize=1)
+def _heads_of(today: int) -> _Heads:
+    return _Heads(today)
+
+
+def _render_3164(begin: str, block: str, heads: _Heads) -> bytes:
+    """Part lines at their first `: `, where the head of a plain one ends; text, a character an octet, is the faster."""
+    return "".join(
         [
-            b'%b"%b"%b,"timestamp":"%b","host":"%b","app":"%b"%b,"message":"%b"}\n'
-            % (begin, line, _PRI[pri], times[stamp], host, app, b',"procid":"%b"' % pid if pid else b"", message)
-            for line, pri, stamp, host, app, pid, message in found
+            f'{begin}"{line}"{heads[head + end]},"message":"{message}"}}\n'
+            for line in block[:-1].split("\n")
+            for head, end, message in [line.partition(": ")]
         ]
-    )
+    ).encode("latin-1")
 
 
-def _form_5424(begin: bytes, found: list[tuple[bytes, ...]]) -> bytes:
+def _render_5424(begin: bytes, block: bytes) -> bytes | None:
+    found = _5424.findall(block)
+    if sum([len(one[0]) for one in found]) + len(found) != len(block):
+        return None  # something stands between them
     return b"".join(
         [
             b'%b"%b"%b%b%b%b%b%b,"message":"%b"}\n'

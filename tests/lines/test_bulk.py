@@ -17,12 +17,13 @@ PARTS = [
     b'a"b ', b"c\\d ", b"::1 ", b"app: ", b"app[12]: ", b"app[]: ", b"app:", b"a%p: ", "应用: ".encode(), b"text",
     b'say "x" \\ y', b" ", b"1 ", b"- ", b"-", b"2026-01-02T03:04:05.678901Z ", b"2026-02-29T03:04:05Z ",
     b"2026-04-31T03:04:05+01:00 ", b"2026-12-31T23:59:59-23:59 ", b'[a b="c"] ', b"\xef\xbb\xbf", "你好".encode(),
-    b"\x9b", "\u202e".encode(), b"\t", b"x" * 60,
+    b"\x9b", "\u202e".encode(), b"\t", b"x" * 60, b": ", b":", "\u0085".encode(), b"\xc3\xbf",
 ]  # fmt: skip
 PLAIN = [
     b"<34>Oct 11 22:14:15 host su[7]: failed",
     b'<34>Oct  1 22:14:15 host su: say "x" \\ y',
     b"<34>Oct 11 22:14:15 host su:",
+    b"<34>Oct 11 22:14:15 host su: su: ",
     "<34>Oct 11 22:14:15 host 应用[一]: 你好".encode(),
     b'<0>Jan 01 00:00:00 a"b\\c app[]: x',
 ]  # fmt: skip
@@ -66,6 +67,16 @@ def test_plain_messages_go_at_once(lines, count, monkeypatch):
     assert len([json.loads(line) for line in made.splitlines()]) == count
 
 
+def test_heads_are_kept_for_a_day_and_not_without_bound(monkeypatch):
+    monkeypatch.setattr(bulk, "_MOST_HEADS", 2)
+    lines = [b"<34>Oct 11 22:14:15 host su[%d]: x" % pid for pid in range(5)]
+    for today in (19000, 20000, 19000):
+        made = bulk.render(b'{"text":', b"\n".join(lines) + b"\n", today).splitlines()
+        assert [json.loads(line)["procid"] for line in made] == [*"01234"]
+        assert {json.loads(line)["timestamp"] for line in made} == {syslog.nearest(b"Oct 11 22:14:15 ", today)}
+        assert len(bulk._heads_of(today)) <= 2
+
+
 @pytest.mark.parametrize(
     "block",
     [
@@ -73,6 +84,9 @@ def test_plain_messages_go_at_once(lines, count, monkeypatch):
         b"x" + PLAIN[0] + b"\n",
         PLAIN[0] + b"\nx" + PLAIN[1] + b"\n",
         b"<34>Oct 11 22:14:15 host " + PLAIN[0] + b"\n",
+        b"<34>Oct 11 22:14:15 host su:: x\n",
+        b"<34>Oct 11 22:14:15 host su:x: y\n",
+        b"<34>Oct 11 22:14:15 su: x\n",
         b"<192>Oct 11 22:14:15 host su: x\n",
         b"<34>Feb 30 22:14:15 host su: x\n",
         b"<34>1 2026-02-29T00:00:00Z h a p m - x\n",
