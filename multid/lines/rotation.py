@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 from multid.lines import zstd
@@ -87,15 +87,22 @@ def _moment(match: re.Match[str]) -> float:
 
 
 def tidy(rotation: Rotation, name: str, folder: int, now: float, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Compress what was put away, and remove what is too many, too old or too much; Interrupted if it need not go on.
+    """Remove what is too many or too old of what was put away, compress the rest, and remove what is too much then.
+
+    Raises Interrupted where it need not go on.
 
     Nobody else may list by a descriptor that shares its place in the folder with `folder`, as one from dup(2) does.
     """
     _remove_unfinished(name, folder)
+    _remove(replace(rotation, total=None), name, folder, now)  # not worth compressing; a total is of compressed files
     if rotation.compress != "none":
         for away in those_put_away(name, folder):
             if not away.suffix:
                 compress(away.name, folder, rotation.compress, goes_on)
+    _remove(rotation, name, folder, now)
+
+
+def _remove(rotation: Rotation, name: str, folder: int, now: float) -> None:
     for away in surplus(rotation, those_put_away(name, folder), folder, now):
         os.unlink(away.name, dir_fd=folder)
 
@@ -104,9 +111,11 @@ def surplus(rotation: Rotation, found: list[PutAway], folder: int, now: float) -
     """Return what need not be kept: newest first, whatever is beyond a number, an age or a total."""
     remove = []
     total = 0
-    for count, away in enumerate(reversed(found), 1):
+    moments: set[float] = set()  # a crash may have left a file and what it was compressed to: they are one
+    for away in reversed(found):
+        moments.add(away.moment)
         total += os.stat(away.name, dir_fd=folder).st_size
-        too_many = rotation.keep is not None and count > rotation.keep
+        too_many = rotation.keep is not None and len(moments) > rotation.keep
         too_old = rotation.age is not None and away.moment < now - rotation.age
         too_much = rotation.total is not None and total > rotation.total
         if too_many or too_old or too_much:
