@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.figures import ratio, summary, values
+from bench.figures import summary, values
 from bench.places import PLOTS, PROJECT
 from bench.plot import file_name
 from bench.row import OURS, Figure, Outcome
-from bench.table import number
+from bench.table import number, times
 
 README = PROJECT / "README.md"
 HEAD = "| row | work | multid | others (multid ÷ it) |\n|---|---|---:|---|"
@@ -53,5 +53,5 @@ def _beside(outcome: Outcome, figure: Figure, name: str) -> str:
     theirs, ours = values(outcome, name, figure.key), values(outcome, OURS, figure.key)
     if not theirs:
         return ""
-    against = f" ({ratio(ours, theirs):.2f})" if ours else ""
+    against = f" ({times(ours, theirs)})" if ours else ""
     return f"{name} {number(summary(theirs).median)}{against}"

@@ -31,5 +31,6 @@ def _figure(outcome: Outcome, key: str, unit: str) -> dict[str, object]:
     medians = {
         name: summary(values(outcome, name, key)).median for name in outcome.samples if values(outcome, name, key)
     }
-    ratios = {name: ratio(ours, values(outcome, name, key)) for name in medians if ours and name != OURS}
+    peers = [name for name in medians if ours and name != OURS and all(values(outcome, name, key))]  # none is nothing
+    ratios = {name: ratio(ours, values(outcome, name, key)) for name in peers}
     return {"unit": unit, "median": medians, "multid divided by": ratios}

@@ -1,5 +1,8 @@
 """Outcomes as text: a table a row, with median, spread, ratio and target."""
 
+from collections.abc import Sequence
+from math import isinf
+
 from bench.figures import ratio, reached, summary, values
 from bench.row import OURS, Figure, Outcome
 
@@ -19,6 +22,12 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def times(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Return the ratio; a dash where theirs is nothing."""
+    value = ratio(ours, theirs)
+    return "\N{EN DASH}" if isinf(value) else f"{value:.2f}"
 
 
 def _how_often(outcome: Outcome, name: str) -> str:
@@ -44,7 +53,7 @@ def _contender(outcome: Outcome, figure: Figure, name: str) -> tuple[str, ...]:
     seen = summary(mine)
     shares = (_share(values(outcome, name, "server")), _share(values(outcome, name, "load")))
     ours = values(outcome, OURS, figure.key)
-    against = f"{ratio(ours, mine):.2f}" if ours and name != OURS else ""
+    against = times(ours, mine) if ours and name != OURS else ""
     return (
         name,
         number(seen.median),

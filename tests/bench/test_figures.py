@@ -64,6 +64,13 @@ def test_the_table_shows_median_spread_ratio_and_target():
 
 
 @pytest.mark.parametrize(
+    ("ours", "theirs", "text"), [([2], [1], "2.00"), ([0], [1], "0.00"), ([7], [0], "\N{EN DASH}")]
+)
+def test_nobody_is_so_many_times_nothing(ours, theirs, text):
+    assert table.times(ours, theirs) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"), [(0.01234, "0.0123"), (1.5, "1.5"), (99.94, "99.9"), (431.2, "431"), (1234567.8, "1,234,568")]
 )
 def test_numbers_are_short(value, text):

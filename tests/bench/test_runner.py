@@ -8,7 +8,7 @@ import pytest
 from bench import __main__ as command
 from bench import machine, record, runner, server
 from bench.obtain import MissingError
-from bench.row import Figure, Row
+from bench.row import Figure, Outcome, Row
 from bench.server import Command, RunError, descendants
 
 SLEEPS = Command((sys.executable, "-c", "import time; time.sleep(60)"))
@@ -104,6 +104,12 @@ def test_the_record_holds_machine_samples_medians_and_ratios(tmp_path):
         "multid divided by": {"a": 1.0},
     }
     assert len(written["samples"]["multid"]) == 1
+
+
+def test_nothing_is_recorded_as_a_ratio_to_nothing():
+    """JSON has no word for it."""
+    outcome = Outcome(row({}), {"C": [{"rate": 0.0}], "multid": [{"rate": 2.0}]})
+    assert record.row(outcome)["figures"]["rate"]["multid divided by"] == {}
 
 
 def test_the_machine_is_described():
