@@ -2,7 +2,7 @@
 
 A route by MX has a destination for each domain; those that nobody would miss are forgotten when they become many. A
 mail that a lane has no room for is parked there by its id. Where there is room again, as many are brought as it has
-room for: their time is now, and they are promised to the lane until they are there, or will not come.
+room for: they come before all that is due, and are promised to the lane until they are there, or will not come.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,6 +14,9 @@ from multid.mail.agenda import Agenda
 from multid.mail.lane import Connect, Lane
 from multid.mail.route import Hop, Route
 
+_FIRST = float("-inf")
+"""The time of a mail that is brought: a lane with room must not wait until the whole of a long queue was looked at."""
+
 _FEW = 100
 """Destinations that are remembered though nothing goes there."""
 
@@ -21,7 +24,7 @@ FindExchangers = Callable[[str, Route], Awaitable[Sequence[Hop]]]
 
 
 class Destinations:
-    """See the module; `on_brought` is called when the time of some mails in the agenda has become now."""
+    """See the module; `on_brought` is called when the time of some mails in the agenda has come."""
 
     def __init__(
         self,
@@ -98,7 +101,6 @@ class Destinations:
     def _on_room(self, lane: Lane) -> None:
         if not lane.parked:
             return
-        now = self._reactor.seconds()
         while lane.parked and lane.room:
             id_ = next(iter(lane.parked))
             del lane.parked[id_]
@@ -106,7 +108,7 @@ class Destinations:
             if id_ in self._agenda and id_ not in self._promised:
                 lane.promised += 1
                 self._promised[id_] = lane
-                self._agenda.put(id_, now)
+                self._agenda.put(id_, _FIRST)
         self._on_brought()
 
     def arrival(self, id_: str) -> Callable[[], None]:

@@ -31,6 +31,9 @@ from multid.mail.waiting import Waiting
 WINDOW = 200
 """Mails that are in memory at a time."""
 
+LOADING = 20
+"""Mails that are read at a time: one that a lane is waiting for is not read after many that are only looked at."""
+
 
 class DeliveryQueue:
     """See the module. `find_exchangers` gives the hops of a domain, for routes by MX."""
@@ -66,6 +69,7 @@ class DeliveryQueue:
         self.active: dict[str, Handling | None] = {}
         self._reactor = reactor
         self._wall = wall
+        self._loading = 0
         self._pump_call: Any = None
         self._running = False
         self._quiet: Deferred[None] | None = None
@@ -209,7 +213,8 @@ class DeliveryQueue:
         self.destinations.forget_unused()
         agenda, now = self.waiting.agenda, self._reactor.seconds()
         while self._has_room:
-            id_, fresh = agenda.pop(now), self.waiting.pop_fresh()
+            id_ = agenda.pop(now) if self._loading < LOADING else None
+            fresh = self.waiting.pop_fresh()
             if id_ is not None:
                 self._begin(id_, None)
             if fresh is not None:
@@ -217,7 +222,7 @@ class DeliveryQueue:
             if id_ is None and fresh is None:
                 break
         at = agenda.next_at()
-        if at is not None and self._has_room:
+        if at is not None and self._has_room and self._loading < LOADING:
             self._kick(max(0.0, at - now))
 
     @property
@@ -242,7 +247,7 @@ class DeliveryQueue:
     async def _handle(self, id_: str, mail: QueuedMail | None) -> None:
         keep_promise = self.destinations.arrival(id_)
         try:
-            mail = mail or await self.spool.load(id_)
+            mail = mail or await self._load(id_)
         except SpoolError as error:
             self.log.error("{mail}: cannot be read: {error}", mail=id_, error=error)
             self.waiting.agenda.put(id_, self._reactor.seconds() + LOOK_AGAIN)
@@ -253,3 +258,11 @@ class DeliveryQueue:
             return
         handling = self.active[id_] = Handling(mail, self.settings.routes)
         await self.tries.handle(handling)
+
+    async def _load(self, id_: str) -> QueuedMail | None:
+        self._loading += 1
+        try:
+            return await self.spool.load(id_)
+        finally:
+            self._loading -= 1
+            self._kick()

@@ -5,8 +5,10 @@ Both are keyed by the queue id's number, which grows with time: inserts go to th
 without another index. The content is the last column, so that a listing never reads it.
 """
 
+import json
+import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from multid.mail.address import Pattern
@@ -37,6 +39,26 @@ _MAIL = (
     "auth_user, tls"
 )
 _RECIPIENT = "mail, place, address, notify, orcpt, state, due, attempts, code, enhanced, text, remote, warned"
+
+
+def _as_json(columns: str) -> str:
+    """Return the expressions of JSON values; times are text, for SQLite rounds them as numbers."""
+    return ", ".join(
+        f"printf('%!.17g', {name})" if name in {"received_at", "due"} else name for name in columns.split(", ")
+    )
+
+
+_PAGE = f"""
+SELECT json_group_array(json_array({_as_json(_MAIL)}, json(
+    (SELECT json_group_array(json_array({_as_json(_RECIPIENT)})) FROM recipient WHERE mail = number)
+))) FROM (SELECT {_MAIL} FROM mail WHERE {{}} ORDER BY number LIMIT {{:d}})
+"""
+_SCAN = """
+SELECT json_group_array(json_array(
+    number, state, (SELECT printf('%!.17g', MIN(due)) FROM recipient WHERE mail = number AND state = 'open')
+)) FROM mail
+"""
+"""An answer is one row: at each row the interpreter is given away, and a busy reactor is slow to give it back."""
 
 _INSERT_MAIL = f"INSERT INTO mail ({_MAIL}, content) VALUES "
 _INSERT_RECIPIENT = f"INSERT INTO recipient ({_RECIPIENT}) VALUES "
@@ -137,11 +159,8 @@ def delete(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
 
 def scan(connection: sqlite3.Connection) -> list[tuple[str, MailState, float]]:
     """Return id, state and earliest due time (0 if no recipient is open) of every mail, oldest first."""
-    rows = connection.execute(
-        "SELECT number, mail.state, MIN(due) FROM mail "
-        "LEFT JOIN recipient ON mail = number AND recipient.state = 'open' GROUP BY number ORDER BY number"
-    )
-    return [(queue_id(number), MailState(state), due or 0.0) for number, state, due in rows]
+    (text,) = connection.execute(_SCAN).fetchone()
+    return [(queue_id(number), MailState(state), float(due)) for number, state, due in sorted(json.loads(text))]
 
 
 def numbers_in_files(connection: sqlite3.Connection) -> set[int]:
@@ -163,26 +182,43 @@ def load(connection: sqlite3.Connection, id_: str, path: str) -> QueuedMail | No
 
 def select(connection: sqlite3.Connection, query: Query) -> list[QueuedMail]:
     """Return the mails that a query names, without their content, oldest first."""
-    conditions, values = ["number > ?"], [queue_number(query.after) if query.after else -1]
+    conditions = ["number > ?"]
+    values: list[int | str] = [queue_number(query.after) if query.after else -1]
     if query.ids:
         conditions.append(f"number IN ({', '.join(str(queue_number(id_)) for id_ in query.ids)})")
     if query.state is not None:
         conditions.append(f"state = '{query.state}'")
-    if query.sender is not None:
-        connection.create_function("is_sender", 1, Pattern(query.sender).matches, deterministic=True)
-        conditions.append("is_sender(sender)")
-    if query.recipient is not None:
-        connection.create_function("is_recipient", 1, Pattern(query.recipient).matches, deterministic=True)
-        conditions.append("EXISTS (SELECT * FROM recipient WHERE mail = number AND is_recipient(address))")
-    statement = f"SELECT {_MAIL} FROM mail WHERE {' AND '.join(conditions)} ORDER BY number LIMIT {query.limit:d}"
-    rows = connection.execute(statement, values).fetchall()
-    return list(_with_recipients(connection, rows))
+    for column, text, condition in (
+        ("sender", query.sender, "{}"),
+        ("address", query.recipient, "EXISTS (SELECT * FROM recipient WHERE mail = number AND {})"),
+    ):
+        if text is not None:
+            fits, value = _fits(connection, column, Pattern(text))
+            conditions.append(condition.format(fits))
+            values.append(value)
+    (page,) = connection.execute(_PAGE.format(" AND ".join(conditions), query.limit), values).fetchone()
+    return [
+        _mail(_exact(row), [_exact(recipient) for recipient in sorted(recipients)], Content(row[5]))
+        for *row, recipients in sorted(json.loads(page))
+    ]
 
 
-def _with_recipients(connection: sqlite3.Connection, rows: list[Row]) -> Iterator[QueuedMail]:
-    statement = f"SELECT {_RECIPIENT} FROM recipient WHERE mail = ? ORDER BY place"
-    for row in rows:
-        yield _mail(row, connection.execute(statement, (row[0],)).fetchall(), Content(row[5]))
+def _fits(connection: sqlite3.Connection, column: str, pattern: Pattern) -> tuple[str, str]:
+    """Return the condition that an address fits a pattern, and its value; SQLite compares what is ASCII by itself."""
+    if pattern.text == "<>":
+        return f"{column} = ?", ""
+    connection.create_function(f"{column}_fits", 1, pattern.matches, deterministic=True)
+    is_ascii = f"length({column}) = length(CAST({column} AS BLOB))"
+    like = re.sub(r"([\\%_])", r"\\\1", pattern.text.casefold()).replace("*", "%")
+    return (
+        f"{column} > '' AND CASE WHEN {is_ascii} THEN {column} LIKE ? ESCAPE '\\' ELSE {column}_fits({column}) END",
+        like,
+    )
+
+
+def _exact(row: list[Any]) -> Row:
+    """Return a row of either table that came as JSON, with its time as the number that it is."""
+    return (*row[:6], float(row[6]), *row[7:])
 
 
 def _delivery(delivery: Delivery) -> Row:

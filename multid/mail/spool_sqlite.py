@@ -6,8 +6,8 @@ file first (fsync, rename, fsync of the directory), then the row, with all rows 
 A crash leaves at most files without a row; `open` removes them, and sets a mail aside whose file has gone.
 
 Below `minimum_free` octets on the file system, and where that is read-only, `begin` refuses (452 4.3.1), so that what
-is in the spool can still be worked off. No call blocks the reactor: rows are written by one thread and read by another,
-files written by a few.
+is in the spool can still be worked off. No call blocks the reactor: rows are written by one thread and read by two, of
+which one answers what an operator asks, so that he does not wait for the queue; files are written by a few.
 """
 
 import fcntl
@@ -30,6 +30,7 @@ from multid.mail.group_commit import GroupCommit
 from multid.mail.incoming import DiskIncoming
 from multid.mail.interface import SpoolError
 from multid.mail.queued import Content, MailState, Query, QueuedMail, Update, new_mail, new_report
+from multid.mail.reader import Reader
 from multid.mail.reply import NO_ROOM
 from multid.mail.spool import tell_nobody
 
@@ -92,8 +93,8 @@ class SqliteSpool:
         self._database = path / "spool.db"
         self._rows = GroupCommit[Change](reactor, _Rows(self._database))
         self._files = ThreadPool(0, 4, "multid-content")
-        self._reading = ThreadPool(0, 1, "multid-read")
-        self._reader: sqlite3.Connection | None = None
+        self._reader = Reader(reactor, self._database, "multid-read")
+        self._lister = Reader(reactor, self._database, "multid-list")
         self._in_files: set[str] = set()
         self._lock: int | None = None
         self._free, self._free_at = 0, float("-inf")
@@ -106,7 +107,8 @@ class SqliteSpool:
 
     async def _open(self) -> None:
         self._files.start()
-        self._reading.start()
+        self._reader.start()
+        self._lister.start()
         try:
             self._take_lock()
             await self._rows.start()
@@ -125,9 +127,8 @@ class SqliteSpool:
 
     def _let_go(self) -> None:
         self._files.stop()
-        self._reading.stop()
-        if self._reader is not None:
-            self._reader.close()
+        self._reader.stop()
+        self._lister.stop()
         if self._lock is not None:
             os.close(self._lock)
 
@@ -146,7 +147,7 @@ class SqliteSpool:
         self._lock = lock
 
     async def _sweep(self) -> None:
-        known = await self._read(schema.numbers_in_files)
+        known = await self._reader.call(schema.numbers_in_files)
         self._in_files = {queue_id(number) for number in known}
         for id_ in await self.in_thread(self._sweep_files):
             self.log.error("{mail}: set aside: its content file is missing", mail=id_)
@@ -201,15 +202,15 @@ class SqliteSpool:
 
     def scan(self) -> Deferred[list[tuple[str, MailState, float]]]:
         """Return id, state and earliest due time of every mail."""
-        return self._read(schema.scan)
+        return self._reader.call(schema.scan)
 
     def load(self, id_: str) -> Deferred[QueuedMail | None]:
         """Return a mail with its content."""
-        return self._read(schema.load, id_, self.content_path(id_))
+        return self._reader.call(schema.load, id_, self.content_path(id_))
 
     def select(self, query: Query) -> Deferred[list[QueuedMail]]:
         """Return the mails that a query names."""
-        return self._read(schema.select, query)
+        return self._lister.call(schema.select, query)
 
     def update(self, change: Update) -> Deferred[None]:
         """Make a change of one mail."""
@@ -238,22 +239,6 @@ class SqliteSpool:
     def in_thread(self, work: Callable[..., T], *arguments: Any, **keywords: Any) -> Deferred[T]:
         """Do something with files outside the reactor's thread."""
         return deferToThreadPool(self.reactor, self._files, work, *arguments, **keywords)
-
-    def _read(self, work: Callable[..., T], *arguments: Any) -> Deferred[T]:
-        """Call `work` with a connection that only reads, outside the reactor's thread, one call at a time."""
-        return deferToThreadPool(self.reactor, self._reading, self._read_in_thread, work, *arguments)
-
-    def _read_in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return work(self._reader or self._open_reader(), *arguments)
-        except (sqlite3.Error, OSError) as error:
-            raise SpoolError(f"{type(error).__name__}: {error}") from error
-
-    def _open_reader(self) -> sqlite3.Connection:
-        self._reader = sqlite3.connect(self._database, isolation_level=None, check_same_thread=False)
-        # It never checkpoints: one connection writes, and only that one.
-        self._reader.executescript("PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = 1;")
-        return self._reader
 
 
 def _new(change: Change) -> Iterable[QueuedMail]:

@@ -447,6 +447,30 @@ def test_no_more_connections_than_the_route_allows(rig: Rig):
     assert len(rig.net.connects) == 2
 
 
+def test_a_lane_with_room_does_not_wait_until_a_long_queue_was_looked_at(rig: Rig):
+    """Mails that are brought to it come before those that only turn out to wait for it too."""
+    for _ in range(400):
+        rig.put()
+    read = rig.spool.load
+    reads: list[Deferred[None]] = []
+
+    async def load(id_: str) -> Any:
+        turn: Deferred[None] = Deferred()
+        reads.append(turn)
+        await turn
+        return await read(id_)
+
+    rig.spool.load = load
+    rig.hold()
+    rig.start()
+    for done in range(200):
+        reads[done].callback(None)
+        rig.pass_(0.001)
+        if done % 10 == 9:
+            rig.release()
+    assert len(rig.net.tries) > 20
+
+
 def test_mails_beyond_what_a_lane_takes_are_parked_by_id(rig: Rig):
     rig.hold()
     rig.start()

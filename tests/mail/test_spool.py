@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from multid.mail import schema
+from multid.mail.address import Pattern
 from multid.mail.envelope import Envelope, Recipient
 from multid.mail.group_commit import PATIENCE
 from multid.mail.interface import Spool, SpoolError
-from multid.mail.queued import Delivery, DeliveryState, MailState, Query, QueuedMail, Report, Update
+from multid.mail.queued import Content, Delivery, DeliveryState, MailState, Query, QueuedMail, Report, Update, new_mail
 from multid.mail.reply import Reply
 from multid.mail.spool import MemorySpool, NullSpool
 from multid.mail.spool_sqlite import SqliteSpool
@@ -245,8 +247,39 @@ def test_select_filters_and_pages(rig: Rig):
     assert rig.ids(ids=(a, b), after=a) == [b]
 
 
+@pytest.mark.parametrize(
+    "pattern", ["*", "<>", "*@x.test", "a%b@*", "A_B@*", "*\\*@*", "*'*@*", "MÜLLER@*", "k@*", "*@strasse.test"]
+)
+def test_select_takes_a_pattern_as_a_route_does(rig: Rig, pattern: str):
+    addresses = ["", "a%b@x.test", "axb@x.test", "a_b@X.test", "a\\b@x.test", "o'k@x.test", "müller@x.test"]
+    addresses += ["\N{KELVIN SIGN}@x.test", "K@x.test", "m@straße.test"]
+    ids = {rig.put(sender=one, recipients=(Recipient(one or "z"), Recipient("y"))): one for one in addresses}
+    matches = Pattern(pattern).matches
+    assert rig.ids(sender=pattern) == [id_ for id_, address in ids.items() if matches(address)]
+    assert rig.ids(recipient=pattern) == [
+        id_ for id_, address in ids.items() if matches(address or "z") or matches("y")
+    ]
+
+
+def test_a_long_queue_is_listed_page_by_page(disk: Rig, tmp_path: Any):
+    """Each mail once, the oldest first, also where few of many fit."""
+    senders = [f"{number % 500}@x.test" for number in range(5000)]
+    mails = [new_mail(envelope(disk.spool.new_id(), sender=sender), Content(1, b"x")) for sender in senders]
+    with sqlite3.connect(tmp_path / "mail" / "spool.db") as database:
+        schema.insert(database, [schema.new_mail(mail) for mail in mails])
+    database.close()
+    ids = [mail.envelope.id for mail in mails]
+    found: list[str] = []
+    while page := disk.ids(after=found[-1] if found else "", limit=1000):
+        assert len(page) == 1000
+        found += page
+    assert found == ids == [id_ for id_, _, _ in disk.wait(disk.spool.scan())]
+    assert disk.ids(sender="7@x.test", limit=5) == ids[7:2500:500]
+    assert disk.ids(sender="7@x.test", after=ids[2007]) == ids[2507::500]
+
+
 def test_select_reads_no_content(rig: Rig):
-    id_ = rig.put(b"x" * 10)
+    id_ = rig.put(b"x" * 10, received_at=1795593996.1234567)
     (mail,) = rig.wait(rig.spool.select(Query(ids=(id_,))))
     assert (mail.content.size, mail.content.data) == (10, None)
     assert replace(mail, content=rig.get(id_).content) == rig.get(id_)
