@@ -310,11 +310,11 @@ class Daemon(MultiService):
         self.logbook.levels.default = loaded.file.log.level
         for name in [*plan.stop, *plan.retune]:
             self._forget_waiting(name)
+        self._keep_sockets(loaded)  # first: who still waits at an address that is given up comes in by the old rules
         for name in plan.stop:
             if name in self.namedServices:
                 self._retire(self.namedServices[name])
         transition.commit(self)
-        self._keep_sockets(loaded)
 
     def _forget_waiting(self, name: str) -> None:
         waiting = self.waiting.pop(name, None)
@@ -358,12 +358,12 @@ class Daemon(MultiService):
         return Deferred.fromCoroutine(self._stop(deadline))
 
     async def _stop(self, deadline: Any) -> None:
+        self._close_sockets(self._wanted_in_front(self.loaded))  # first: who waits comes in, to be drained
         stopping = [Deferred.fromCoroutine(_stopped(service)) for service in self]
-        self._close_sockets(self._wanted_in_front(self.loaded))
         await DeferredList(stopping, consumeErrors=True)
+        self._close_sockets({})
         if self.front is not None and self.front.running:
             await self.front.stopService()
-        self._close_sockets({})
         if deadline.active():
             deadline.cancel()
 

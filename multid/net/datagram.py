@@ -76,6 +76,11 @@ class DatagramListener(FileDescriptor):
         """Receive no more; the socket stays bound, it is the store's."""
         self.stopReading()
 
+    def finish(self) -> None:
+        """Receive what waits, as much as one turn may, and then no more: the socket is about to be closed."""
+        self.doRead()
+        self.stop()
+
     def doRead(self) -> None:
         """IReadDescriptor API."""
         counters, sock = self.service.counters, self.socket

@@ -60,10 +60,17 @@ class Readers(FileDescriptor):
         if self._transports.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def read_all(self) -> None:
+        """Read each that is ready once, however many there are."""
+        self._read(max(len(self._transports), 1))
+
     def doRead(self) -> None:
         """IReadDescriptor API."""
+        self._read(_A_TURN)
+
+    def _read(self, most: int) -> None:
         transports = self._transports
-        for fd, _event in self._epoll.poll(0, _A_TURN):
+        for fd, _event in self._epoll.poll(0, most):
             transport = transports.get(fd)  # None: another that was ready ended or paused it
             if transport is None:
                 continue

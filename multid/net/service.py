@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -225,8 +226,14 @@ class NetworkService(StreamSide, DatagramSide):
         binding.port = sock.getsockname()[1] if address.port_is_chosen else 0
         kind = DatagramListener if address.is_datagram else StreamListener
         binding.listener = kind(address, sock, self)
+        self.runtime.sockets.lend(address, self.name, partial(self._finish, binding.listener))
         if not self.is_paused:
             binding.listener.start()
+
+    def _finish(self, listener: StreamListener | DatagramListener) -> None:
+        """Take who waits at an address that is given up; a service that has stopped takes nobody."""
+        if self.running:
+            listener.finish()
 
     def _retry(self, binding: Binding) -> None:
         self.log.warn(

@@ -8,7 +8,8 @@ A socket that came with the process is taken for the address it is bound to, wha
 the address says no more (`systemd:`, and port 0, which the kernel chooses). What we bind ourselves is given to the
 `Keeper` under a name made of the address, and taken back from it when it is closed; so a restart or a crash of the
 process refuses nobody. Where nobody keeps sockets, those that we bound are closed, and the files of UNIX sockets
-removed, as soon as the daemon stops (`keep`).
+removed, as soon as the daemon stops (`keep`). Whoever listens on a socket is called just before it is closed (`lend`):
+a connection that the kernel has completed is somebody's, who must not be reset.
 
 A port on every address of the host and the same on one of them exclude each other, but the file may go from one to the
 other: the new socket is bound beside the old one of ours (SO_REUSEPORT, for just that long), and one of connections
@@ -22,7 +23,7 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -74,6 +75,7 @@ class SocketStore:
         """The files of UNIX sockets, to remove none that somebody else has put in its place."""
         self._beside: dict[Key, Address] = {}
         """What is bound beside another of ours and does not listen yet."""
+        self._borrowers: dict[Key, Callable[[], None]] = {}
         self.datagram_ports: set[int] = set()
 
     def bind(self, address: Address, service: str) -> socket.socket:
@@ -90,6 +92,10 @@ class SocketStore:
             self._files[key] = _file(address.path)
         self._note_datagram_ports()
         return sock
+
+    def lend(self, address: Address, service: str, finish: Callable[[], None]) -> None:
+        """Say who listens on a socket now: `finish` takes what still waits there, just before it is closed."""
+        self._borrowers[_key(address, service)] = finish
 
     def retune(self, address: Address, service: str) -> None:
         """Apply what may change of a socket in place: its backlog, the mode of its file."""
@@ -110,9 +116,12 @@ class SocketStore:
                 self._held[key].listen(self._beside[key].backlog)
         for key in [key for key in self._held if key not in keys]:
             sock = self._held.pop(key)
+            finish = self._borrowers.pop(key, None)
             if key in self._managed:
                 self._inherited.append((self._managed.pop(key), sock))
                 continue
+            if finish is not None:
+                finish()
             if self._keeper is not None:
                 self._keeper.remove(_name(key))
             if key in self._files:

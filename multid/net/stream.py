@@ -71,9 +71,17 @@ class StreamListener(FileDescriptor):
         self._open = False
         self.stopReading()
 
+    def finish(self) -> None:
+        """Accept what waits, and then no more: the socket is about to be closed."""
+        self._accept(self.address.backlog + 1)
+        self.stop()
+
     def doRead(self) -> None:
         """IReadDescriptor API."""
-        for _ in range(_ACCEPTS_A_TURN):
+        self._accept(_ACCEPTS_A_TURN)
+
+    def _accept(self, most: int) -> None:
+        for _ in range(most):
             if not self.service.runtime.descriptors.take():
                 self._pause_for_budget()
                 return

@@ -142,7 +142,7 @@ class StreamSide(Stanza):
 
     async def drain(self) -> None:
         """Let every connection finish, with what it has been sent by now; returns when there is none."""
-        self.readers.doRead()
+        self.readers.read_all()
         for arriving in list(self.arriving):
             arriving.end("the service stops")
         for transport in list(self.connections):

@@ -572,3 +572,27 @@ def event_of(data: bytes) -> dict:
     """The last event among chunks of HTTP."""
     lines = [line for line in data.split(b"\n") if line.startswith(b"{")]
     return json.loads(lines[-1])
+
+
+@pytest.mark.parametrize("way", ["removed", "moved", "stopped"])
+def test_who_waits_at_an_address_that_goes_is_served(operate, way: str) -> None:
+    operated = operate(echo={"listen": ANY})
+    echo = operated.daemon.namedServices["echo"]
+    name = next(iter(echo.bindings.values())).listener.socket.getsockname()
+    echo.pause()
+    client = socket.create_connection(name)
+    client.setblocking(False)
+    operated.clients.append(client)
+    client.send(b"asked")
+    if way == "stopped":
+        ending = operated.daemon.stopService()
+    else:
+        operated.configure({"services": {"echo": {"listen": "udp:0"}} if way == "moved" else {}})
+        assert not operated.reload().is_refused
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(name)
+    if way == "moved":
+        client.shutdown(socket.SHUT_WR)
+    assert operated.read_all(client) == b"asked"
+    if way == "stopped":
+        operated.loop.result(ending)

@@ -335,3 +335,17 @@ def test_a_kept_socket_of_every_address_is_not_in_the_way_of_one(store, kept):
         accepted, peer = sock.accept()
         accepted.close()
         assert peer[:2] == client.getsockname()[:2]
+
+
+def test_who_listens_is_called_just_before_the_socket_is_closed_and_not_where_it_stays(store, tmp_path) -> None:
+    sockets = store({"theirs": [listening()]})
+    kept = parse_listen("systemd:name=theirs")
+    sock = sockets.bind(TCP, "echo")
+    sockets.bind(kept, "echo")
+    calls: list[str] = []
+    sockets.lend(TCP, "echo", lambda: calls.append(f"before {sock.fileno() >= 0}"))
+    sockets.lend(kept, "echo", lambda: calls.append("theirs"))
+    sockets.keep([(TCP, "echo"), (kept, "echo")])
+    assert calls == []
+    sockets.keep(())
+    assert calls == ["before True"]

@@ -382,3 +382,28 @@ def test_a_unix_socket_takes_what_is_meant_for_tcp_without_a_word(bench: Bench, 
     transport.setTcpNoDelay(True)
     client.send(b"x")
     assert bench.read(client, 1) == b"x"
+
+
+def test_who_waits_when_an_address_is_given_up_is_served(bench: Bench) -> None:
+    service = bench.serve("echo", limits={"per_peer": 70})
+    service.pause()
+    clients = [bench.connect(service) for _ in range(70)]
+    bench.runtime.sockets.keep(())
+    assert service.counters.connections == 70
+    for client in clients:
+        client.send(b"here")
+        assert bench.read(client, 4) == b"here"
+
+
+def test_all_that_has_come_by_the_end_is_read_of_however_many(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr("multid.net.readers._A_TURN", 2)
+    service = bench.serve("echo")
+    clients = [bench.connect(service) for _ in range(7)]
+    for client in clients:
+        client.send(b"asked")
+    bench.runtime.sockets.keep(())
+    stopping = service.stopService()
+    for client in clients:
+        assert bench.read_all(client) == b"asked"
+        client.close()
+    bench.loop.result(stopping)
