@@ -594,5 +594,6 @@ def test_who_waits_at_an_address_that_goes_is_served(operate, way: str) -> None:
     if way == "moved":
         client.shutdown(socket.SHUT_WR)
     assert operated.read_all(client) == b"asked"
+    client.close()
     if way == "stopped":
         operated.loop.result(ending)
