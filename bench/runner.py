@@ -37,7 +37,7 @@ def measure(row: Row, rounds: int | None, tell: Callable[[str], None]) -> Outcom
 
 
 def one(row: Row, contender: Contender) -> Sample:
-    """One contender, one time; adds the share of the time its core worked, unless it was short."""
+    """One contender, one time; adds the share of the time its core worked, unless it was short or the row knows."""
     core, _ = machine.cores()
     WORK.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
@@ -51,6 +51,6 @@ def one(row: Row, contender: Contender) -> Sample:
             except RunError as error:
                 raise RunError(f"{error}; its last words: {server.last_line()}") from None
             took = time.monotonic() - begun
-            return {**sample, "server": (machine.busy_seconds(core) - used) / took} if took > SHORT else sample
+            return {"server": (machine.busy_seconds(core) - used) / took, **sample} if took > SHORT else sample
     finally:
         shutil.rmtree(folder)

@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from bench import loads
+from bench import loads, machine
 from bench.peers import floor, multid, python, rsyslog, syslog_ng
 from bench.row import Figure, Row, Sample, Target
 from bench.server import RunError, Server
@@ -18,8 +18,13 @@ def ready(server: Server) -> bool:
 
 
 def measure(server: Server, connections: int = 1) -> Sample:
-    """All lines are of one length: the file is complete when as long as that many of the first; then it is counted."""
+    """All lines are of one length: the file is complete when as long as that many of the first; then it is counted.
+
+    Connecting is not measured, nor is counting, also not in what share of the time the server's core worked.
+    """
     path = server.place.folder / "lines.log"
+    core, _ = machine.cores()
+    worked = machine.busy_seconds(core)
     begun, busy = loads.lines(server.port, LINES, SIZE, connections)
     with path.open("rb") as file:
         first = len(_first_line(file.readline))
@@ -29,11 +34,12 @@ def measure(server: Server, connections: int = 1) -> Sample:
                 raise RunError(f"{path.stat().st_size // first:,} of {LINES:,} lines arrived")
             time.sleep(0.002)
         took = time.monotonic() - begun
+        share = (machine.busy_seconds(core) - worked) / took
         file.seek(0)
         found = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     if found != LINES:
         raise RunError(f"{found:,} lines in the file instead of {LINES:,}")
-    return {"rate": LINES / took, "load": busy}
+    return {"rate": LINES / took, "load": busy, "server": share}
 
 
 def _first_line(readline):
