@@ -18,7 +18,7 @@ from multid.net.protocol import StreamProtocol
 if TYPE_CHECKING:
     from multid.services.logger import LoggerService
 
-READ_SIZE = 512 * 1024
+READ_SIZE = 768 * 1024
 """Octets read at a time from one connection: each chunk costs the same few calls, however long it is."""
 LEAST_READ = 16 * 1024
 """The same, where many connections share a turn."""

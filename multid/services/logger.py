@@ -37,7 +37,7 @@ from multid.services._logger_config import LoggerConfig
 from multid.services._logger_connection import LEAST_READ, READ_SIZE, LineCollector
 from multid.services._logger_live import Live
 
-_CHEAP_TURN, _PARSED_TURN = 4 << 20, 512 << 10
+_CHEAP_TURN, _PARSED_TURN = 8 << 20, 512 << 10
 """Octets read of all connections together in one turn: what can be done with them while nobody has to wait for long."""
 _LOOK_AGAIN = 1.0
 """Seconds between looks whether a peer has come back within its rate, or an output may be closed."""

@@ -409,9 +409,9 @@ def test_the_end_of_a_connection_is_an_event_with_its_account(bench, tmp_path, l
 
 def test_many_connections_share_a_turn(bench, tmp_path):
     service = bench.serve("logger", **file(tmp_path / "lines.log"))
-    assert service.read_size == 512 * 1024
+    assert service.read_size == 768 * 1024
     service.connections = set(range(64))
-    assert service.read_size == 64 * 1024
+    assert service.read_size == 128 * 1024
     service.connections = set(range(5000))
     assert service.read_size == 16 * 1024
     service.connections = set()
