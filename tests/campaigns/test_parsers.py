@@ -226,5 +226,5 @@ PARSERS: dict[str, tuple[str, Callable[[bytes], None], list[bytes]]] = {
 def test_a_parser_and_mutated_input(name: str, campaign: Campaign) -> None:
     module, check, seeds = PARSERS[name]
     fuzzer = Fuzzer(seeds, module, campaign.random)
-    campaign.ledger[f"{name}: inputs"] = fuzzer.run(check, campaign.times(3.0, 120.0))
+    campaign.ledger[f"{name}: inputs"] = fuzzer.run(check, campaign.times(3.0, 60.0))
     campaign.ledger[f"{name}: of them kept for their way"] = len(fuzzer.corpus) - len(seeds)

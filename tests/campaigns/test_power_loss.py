@@ -82,7 +82,7 @@ def test_mail(campaign, tmp_path, disk) -> None:
 
 def test_lines(campaign, tmp_path) -> None:
     """What the account calls written is in the files, or what it called so in time where it is synchronised later."""
-    rounds = campaign.times(4, 40)
+    rounds = campaign.times(4, 20)
     folder = tmp_path / "logs"
     folder.mkdir()
     services = {

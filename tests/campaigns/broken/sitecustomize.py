@@ -210,7 +210,12 @@ def log_names_without_fsync() -> None:
 def torn_records_are_not_ended() -> None:
     from multid.lines.logfile import LogFile
 
-    LogFile._mend = lambda self: None
+    def tear(self):  # kills that cut a record are too rare
+        if self.size:
+            self.size -= 1
+            os.ftruncate(self._descriptor, self.size)
+
+    LogFile._mend = tear
 
 
 @build
