@@ -16,7 +16,7 @@ FOUND = [
     ("lines_written_blindly", "broken_disk::test_lines[EIO]", "found.missing, found.doubled"),
     ("lines_written_blindly", "broken_disk::test_lines[EROFS]", "found.missing, found.doubled"),
     ("what_waits_is_dropped", "broken_disk::test_lines_below_a_read_only_mount", "found.missing, found.doubled"),
-    ("contents_written_blindly", "broken_disk::test_mail[EIO]", "arrived == senders.acknowledged"),
+    ("failures_are_acknowledged", "broken_disk::test_mail[EIO]", "arrived == senders.acknowledged"),
     ("read_only_is_not_looked_for", "broken_disk::test_mail_below_a_read_only_mount", "acknowledged while read-only"),
     ("timers_by_the_wall_clock", "clock::test_steps", "brief.recv(1)"),
     ("retries_by_the_wall_clock", "clock::test_steps", "arrived_in_time"),

@@ -70,6 +70,14 @@ def contents_written_blindly() -> None:
 
 
 @build
+def failures_are_acknowledged() -> None:
+    from multid.mail.inbound import Inbound
+    from multid.mail.reply import Reply
+
+    Inbound._failed = lambda self, failure: Reply(250, "2.0.0", "Ok: queued")
+
+
+@build
 def lines_written_blindly() -> None:
     from multid.lines.logfile import LogFile
 
