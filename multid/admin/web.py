@@ -45,11 +45,21 @@ class Channel(HTTPChannel):
     """One connection of the admin service."""
 
     factory: Site
+    transport: Any
 
     def dataReceived(self, data: bytes) -> None:
         """IProtocol API."""
         with self.factory.share.spending():
             super().dataReceived(data)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """HTTPChannel API."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:  # a Content-Length of more digits than Python makes a number of
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            self.loseConnection()
+            return False
 
     def idle(self) -> None:
         """Transport API: nothing was said for a while."""
@@ -117,7 +127,7 @@ class Request(server.Request):
         data = self.content.read()
         try:
             value = json.loads(data) if data else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise Refusal(400, "the body must be a JSON object")

@@ -28,7 +28,11 @@ class _Commands(click.Group):
         name = Path(sys.argv[0]).name
         if args is None and name in _SENDMAIL:
             args = ["sendmail", *_SENDMAIL[name], *sys.argv[1:]]
-        return super().main(args, *more, **extra)
+        try:
+            return super().main(args, *more, **extra)
+        except OSError as error:  # as of a full disk below the standard output
+            click.echo(f"multid: {error}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Click API."""

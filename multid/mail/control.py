@@ -111,7 +111,7 @@ class QueueControl:
         change: Callable[[QueuedMail], Change | None],
     ) -> dict[str, int]:
         query = _query(arguments)
-        if not (arguments.get("all") or query.ids or query.sender or query.recipient or query.state):
+        if not (arguments.get("all") is True or query.ids or query.sender or query.recipient or query.state):
             raise ValueError("name mails by id, by sender, recipient or state, or say all")
         done = seen = 0
         while mails := await self._queue.spool.select(query):
@@ -176,8 +176,13 @@ def _query(arguments: Mapping[str, Any]) -> Query:
     ids = arguments.get("ids") or ()
     if isinstance(ids, str):
         ids = ids.split(",")
+    if not isinstance(ids, list | tuple):
+        raise ValueError("ids is a list of texts")
     for id_ in ids:
         _check_id(id_)
+    for name in ("sender", "recipient", "state", "after"):
+        if not isinstance(arguments.get(name) or "", str):
+            raise ValueError(f"{name} is a text")
     for pattern in filter(None, (arguments.get("sender"), arguments.get("recipient"))):
         Pattern(pattern)  # a ValueError says what one looks like
     state = arguments.get("state") or None

@@ -178,9 +178,17 @@ def test_levels_are_shown_set_and_reset(operate) -> None:
     assert (wrong.status, wrong.json["error"]) == (400, "a level is debug, info, warn or error, not 'loud'")
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[1]", b"\xff"])
+@pytest.mark.parametrize("raw", [b"{", b"[1]", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_object_is_refused(operate, raw) -> None:
     assert operate().ask("/log-level", method="POST", raw=raw).json == {"error": "the body must be a JSON object"}
+
+
+@pytest.mark.parametrize("after", [b"\r\n", b"Host: x\r\n\r\n"])
+def test_a_length_of_too_many_digits_is_a_bad_request_and_no_defect(operate, after) -> None:
+    operated = operate()
+    client = operated.connect()
+    client.send(b"GET /healthz HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n" + after)
+    assert operated.read_all(client) == b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
 def test_a_body_without_end_is_cut_off(operate) -> None:

@@ -46,3 +46,11 @@ def test_no_command_imports_what_is_heavy_before_it_is_called():
     imported = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
     assert imported >= {f"multid.cli.{name}" for name in COMMANDS}
     assert not {"twisted", "pydantic", "prometheus_client", "cryptography", "sqlite3"} & imported
+
+
+@pytest.mark.parametrize("command", ["--version", "schema", "completion bash", "check config/multid.yaml --json"])
+def test_a_full_disk_is_said_in_one_line(command):
+    arguments = [sys.executable, "-c", "from multid.cli import main; main()", *command.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "multid: [Errno 28] No space left on device\n")

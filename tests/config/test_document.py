@@ -1,10 +1,13 @@
 """A text becomes plain data with places; what is no YAML, or more than a configuration needs, becomes problems."""
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from multid.config.document import MAX_VALUES, parse_document
+from multid.config.document import MAX_VALUES, parse_document, read_document
 from multid.config.scanner import MAX_DEPTH
 
 
@@ -204,3 +207,18 @@ def test_no_text_does_more_harm_than_a_problem(text):
 def test_no_octets_do_more_harm_than_a_problem(octets):
     for problem in parse(octets).problems:
         assert str(problem)
+
+
+def test_a_fifo_into_which_nobody_writes_is_empty_and_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "multid.yaml")
+    assert read_document(tmp_path / "multid.yaml").data is None
+
+
+def test_a_pipe_is_read_to_its_end():
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"services: {}\n")
+        os.close(writing)
+        assert read_document(Path(f"/proc/self/fd/{reading}")).data == {"services": {}}
+    finally:
+        os.close(reading)

@@ -84,6 +84,17 @@ def test_what_makes_no_sense(operator: Operator, arguments: dict[str, Any]):
         operator.do("delete", **arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"ids": 5}, {"ids": {}, "all": 1}, {"all": "false"}, {"sender": 5}, {"recipient": ["a@b"]}, {"state": ["held"]}],
+)
+def test_what_is_of_the_wrong_type_names_no_mail(rig: Rig, operator: Operator, arguments: dict[str, Any]):
+    rig.put()
+    with pytest.raises(ValueError, match=r"is a (list of )?text|say all"):
+        operator.do("delete", **arguments)
+    assert len(operator.do("list")["mails"]) == 1
+
+
 @pytest.mark.parametrize("limit", [0, 1001])
 def test_a_page_has_its_bounds(operator: Operator, limit: int):
     with pytest.raises(ValueError, match="1 to 1000"):
