@@ -1,12 +1,13 @@
 """The daemon: a MultiService that makes what runs equal to what the file says, at the start and at each reload.
 
-Start: ports are bound while twistd still has its privileges, then each service opens what it needs and runs. One
-that cannot is tried again (1 s, doubled to 60 s) while the others run, unless it is `required`: then the process
-ends with 71. When every one has been tried the service manager is told READY. Reload (SIGHUP, or over the admin
-socket): the new file is read, everything it needs is bound and opened, and only when all of that has gone well is it
-made current; else what was opened is closed and nothing has changed. Files that a stanza names (certificates, users,
-quotations) are read anew at each reload, also where the stanza stays. Stop (SIGTERM): nothing new is accepted, open
-work is finished up to `drain_timeout`; a second signal resets what is left. SIGUSR1 opens log files anew.
+Start: ports are bound while twistd still has its privileges, then each service opens what it needs and runs. One that
+cannot is tried again (1 s, doubled to 60 s) while the others run, and meanwhile refuses connections: it gives up its
+addresses, but for a port that it had no right to bind again. If it is `required` the process ends with 71. When every
+one has been tried the service manager is told READY. Reload (SIGHUP, or over the admin socket): the new file is read,
+everything it needs is bound and opened, and only when all of that has gone well is it made current; else what was
+opened is closed and nothing has changed. Files that a stanza names (certificates, users, quotations) are read anew at
+each reload, also where the stanza stays. Stop (SIGTERM): nothing new is accepted, open work is finished up to
+`drain_timeout`; a second signal resets what is left. SIGUSR1 opens log files anew.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from multid.transition import Transition
 from multid.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from multid.config.load import Loaded
     from multid.config.model import ServiceConfig
@@ -182,6 +183,7 @@ class Daemon(MultiService):
 
     def _wait(self, waiting: Waiting) -> None:
         self.waiting[waiting.service.name] = waiting
+        self._keep_sockets(self.loaded)
         self.log.error(
             "{service}: {problem}; tried again in {delay:g} s",
             service=waiting.service.name,
@@ -336,13 +338,19 @@ class Daemon(MultiService):
                 deadline.cancel()
 
     def _keep_sockets(self, loaded: Loaded) -> None:
-        self._keep({**enabled(loaded.file.services), **self._wanted_in_front(loaded)})
+        self._keep({**enabled(loaded.file.services), **self._wanted_in_front(loaded)}, but=self.waiting)
 
     def _wanted_in_front(self, loaded: Loaded) -> dict[str, ServiceConfig]:
         return {self.front.name: self.front.wanted(loaded.file)} if self.front is not None else {}
 
-    def _keep(self, wanted: Mapping[str, ServiceConfig]) -> None:
-        self.runtime.sockets.keep((address, name) for name, config in wanted.items() for address in config.listen)
+    def _keep(self, wanted: Mapping[str, ServiceConfig], but: Container[str] = ()) -> None:
+        sockets = self.runtime.sockets
+        sockets.keep(
+            (address, name)
+            for name, config in wanted.items()
+            for address in config.listen
+            if name not in but or not sockets.may_return(address, name)
+        )
 
     # Stop
 

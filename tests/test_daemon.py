@@ -167,6 +167,22 @@ def test_term_lets_open_work_finish_and_a_second_one_cuts_it_short(tmp_path) -> 
         client.close()
 
 
+def test_a_service_that_cannot_open_what_it_needs_refuses_its_clients_until_it_can(tmp_path, taken) -> None:
+    port = taken.getsockname()[1]
+    taken.close()
+    spool = tmp_path / "var" / "mail" / "spool.db"
+    spool.mkdir(parents=True)
+    config = {"services": {"smtp": {"listen": f"tcp:{port}:interface=127.0.0.1"}, "time": {"listen": LOOPBACK}}}
+    with Multid(tmp_path, config) as multid:
+        multid.wait_for("smtp: cannot use the spool .*; tried again in 1 s")
+        with pytest.raises(ConnectionRefusedError):
+            ask(port, b"")
+        assert len(ask(multid.port("time"), b"")) == 4
+        spool.rmdir()
+        multid.wait_for("smtp: smtp up on")
+        assert ask(port, b"QUIT\r\n").startswith(b"220 ")
+
+
 def test_from_term_on_nobody_new_waits_in_vain_and_no_socket_file_stays(tmp_path) -> None:
     """The operator's socket is there as long as there is work to ask about."""
     path, admin = tmp_path / "echo.sock", tmp_path / "var" / "admin.sock"

@@ -132,6 +132,18 @@ class SocketStore:
             _share_port([sock for key, sock in self._held.items() if key not in self._managed], shared=False)
         self._note_datagram_ports()
 
+    def may_return(self, address: Address, service: str) -> bool:
+        """Whether an address can be bound again after it was given up; not a low port, once privileges are shed."""
+        sock = self._held.get(_key(address, service))
+        if sock is None or sock.family == socket.AF_UNIX:
+            return True
+        with socket.socket(sock.family, sock.type) as other:
+            try:
+                other.bind(sock.getsockname())
+            except OSError as error:  # that it may not is said before that it is in use
+                return not isinstance(error, PermissionError)
+        return True
+
     def _note_datagram_ports(self) -> None:
         self.datagram_ports.clear()
         self.datagram_ports.update(

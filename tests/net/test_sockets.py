@@ -349,3 +349,18 @@ def test_who_listens_is_called_just_before_the_socket_is_closed_and_not_where_it
     assert calls == []
     sockets.keep(())
     assert calls == ["before True"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can bind a low port and then become somebody else")
+def test_what_may_return_after_it_was_given_up(store, tmp_path):
+    """Not a port for which the right is gone."""
+    addresses = [TCP, parse_listen("udp:997:interface=127.0.0.9"), parse_listen(f"unix:{tmp_path / 'sock'}")]
+    sockets = store()
+    for address in addresses:
+        sockets.bind(address, "a")
+    assert [sockets.may_return(address, "a") for address in addresses] == [True, True, True]
+    os.seteuid(65534)
+    try:
+        assert [sockets.may_return(address, "a") for address in addresses] == [True, False, True]
+    finally:
+        os.seteuid(0)
