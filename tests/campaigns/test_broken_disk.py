@@ -117,7 +117,7 @@ def test_mail(campaign, tmp_path, error) -> None:
                     faults.heal()
                     taken = len(senders.acknowledged)
                     until(lambda before=taken: len(senders.acknowledged) > before + 20, "mail to be taken again")
-            happens(lambda: senders.acknowledged <= set(hop.arrived), within=20)
+            happens(lambda: senders.acknowledged <= set(hop.arrived), within=campaign.times(20, 120))
             log = multid.log
             multid.stop()
     arrived = set(hop.arrived)
@@ -165,7 +165,7 @@ def test_mail_below_a_read_only_mount(campaign, tmp_path) -> None:
                         campaign.ledger["mails acknowledged while read-only"] += len(senders.acknowledged) - taken
                     taken = len(senders.acknowledged)
                     until(lambda before=taken: len(senders.acknowledged) > before + 20, "mail to be taken again")
-            happens(lambda: senders.acknowledged <= set(hop.arrived), within=20)
+            happens(lambda: senders.acknowledged <= set(hop.arrived), within=campaign.times(20, 120))
             log = multid.log
             multid.stop()
     campaign.ledger.update(

@@ -77,7 +77,7 @@ def test_mail(campaign, tmp_path) -> None:
                     multid.relieve()
                     taken = len(senders.acknowledged)
                     until(lambda before=taken: len(senders.acknowledged) > before, "mail is taken again")
-            happens(lambda: senders.acknowledged <= set(hop.arrived), within=20)
+            happens(lambda: senders.acknowledged <= set(hop.arrived), within=campaign.times(20, 120))
             log = multid.log
             multid.stop()
     campaign.ledger.update(
