@@ -25,6 +25,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "multid_connections_total": ("Connections accepted.", ()),
     "multid_rejected_total": ("Connections refused, by reason.", ("reason",)),
+    "multid_tls_failures_total": ("TLS handshakes that failed, by reason.", ("reason",)),
     "multid_received_bytes_total": ("Octets received.", ()),
     "multid_sent_bytes_total": ("Octets sent.", ()),
     "multid_datagrams_total": ("Datagrams received.", ()),
@@ -36,7 +37,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "multid_mail_bounced_total": ("Recipients given up, whose sender was told.", ()),
 }
 _PLAIN = ("connections_total", "received_bytes", "sent_bytes", "datagrams")
-_BY_REASON = ("rejected", "dropped")
+_BY_REASON = ("rejected", "dropped", "tls_failures")
 
 
 class Metrics:

@@ -15,6 +15,7 @@ class Counters:
         "received_bytes",
         "rejected",
         "sent_bytes",
+        "tls_failures",
     )
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Counters:
         self.errors = 0
         self.rejected: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.tls_failures: Counter[str] = Counter()
 
     def as_dict(self) -> dict[str, int | dict[str, int]]:
         """Return every number by its name; those with reasons as a mapping of reason to number."""

@@ -35,6 +35,7 @@ class StreamSide(Stanza):
         self.tls: Any = None
         self._proxies = _proxies(config)
         self._bad_proxies = Seldom()
+        self._bad_handshakes = Seldom()
         self._exhausted = Seldom()
         self._drained: Deferred[None] | None = None
 
@@ -116,6 +117,20 @@ class StreamSide(Stanza):
             self.tell("refused", peer, reason=reason)
         if self.config.record:
             self._record(peer, time.time(), 0.0, (0, 0), f"refused: {reason}")
+
+    def handshake_failed(self, peer: Peer, reason: str, why: str) -> None:
+        """A client and we did not come to speak TLS."""
+        self.counters.tls_failures[reason] += 1
+        count = self._bad_handshakes.note(self.runtime.reactor.seconds())
+        if count:
+            self.log.info(
+                "{service}: {count} TLS handshakes failed, the last with {peer}: {why}",
+                service=self.name,
+                count=count,
+                peer=str(peer),
+                reason=reason,
+                why=why,
+            )
 
     def disconnected(self, transport: Any) -> None:
         """A connection has ended."""

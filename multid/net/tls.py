@@ -1,7 +1,8 @@
 """The server's side of TLS, from the file's `tls` keys: our certificate, and the clients' where they must have one.
 
 TLS 1.2 has forward secrecy and authenticated ciphers only, nothing is compressed or renegotiated. A client whose
-certificate `client_ca` did not issue, or which has none, does not get through the handshake.
+certificate `client_ca` did not issue, or which has none, does not get through the handshake. Why a handshake failed is
+known afterwards, in one word to count by and in OpenSSL's own (`failure`).
 """
 
 from pathlib import Path
@@ -15,6 +16,19 @@ from multid.config.model import Tls
 
 _MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
+_FAILURES = (
+    ("alert", "refused"),  # the client did not like what it saw of us
+    ("http request", "not_tls"),
+    ("https proxy request", "not_tls"),
+    ("wrong version number", "not_tls"),
+    ("packet length too long", "not_tls"),
+    ("record layer failure", "not_tls"),
+    ("unsupported protocol", "version"),
+    ("no shared cipher", "cipher"),
+    ("certificate", "certificate"),
+    ("eof", "closed"),
+)
+"""What OpenSSL's words begin or go on with, and what is counted; the first that fits decides, `other` if none does."""
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -27,7 +41,37 @@ class ServerContext:
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """IOpenSSLServerConnectionCreator API."""
-        return SSL.Connection(self._context, None)
+        return _Connection(self._context, None)
+
+
+class _Connection(SSL.Connection):
+    """The TLS end of a connection, which remembers why its handshake failed."""
+
+    failure = ""
+
+    def do_handshake(self) -> None:
+        """SSL.Connection API."""
+        try:
+            super().do_handshake()
+        except SSL.WantReadError:
+            raise
+        except SSL.Error as error:
+            self.failure = _words(error)
+            raise
+
+
+def failure(connection: Any, *, is_late: bool) -> tuple[str, str]:
+    """Return why the handshake of a connection failed: the word to count by, and what there is to tell."""
+    words = getattr(connection, "failure", "")
+    if not words:
+        return ("timeout", "no end in time") if is_late else ("closed", "closed by the client")
+    return next((reason for part, reason in _FAILURES if part in words.lower()), "other"), words
+
+
+def _words(error: SSL.Error) -> str:
+    """Return the reason that OpenSSL gives; its texts are constants, nothing of the peer is in them."""
+    first = error.args[0] if error.args else ""
+    return str(first[0][2]) if isinstance(first, list) and first else str(error.args[-1] if error.args else "")
 
 
 def server_context(tls: Tls) -> ServerContext:

@@ -20,6 +20,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.python.failure import Failure
 
+from multid.net.tls import failure
 from multid.net.tls_layer import start_tls
 
 if TYPE_CHECKING:
@@ -223,7 +224,10 @@ class StreamTransport(tcp.Server):
         """FileDescriptor API."""
         if self.disconnected:
             return
-        self.end = self.end or ("handshake" if self.handshaking_since is not None else _end(reason))
+        if self.handshaking_since is not None and self.end in {"", "handshake"}:
+            self.service.handshake_failed(self.peer, *failure(self.getHandle(), is_late=bool(self.end)))
+            self.end = "handshake"
+        self.end = self.end or _end(reason)
         try:
             tcp.Server.connectionLost(self, reason)
         finally:

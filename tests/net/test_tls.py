@@ -77,6 +77,7 @@ def test_a_version_below_the_minimum_is_refused_and_recorded_as_such(
         client.handshake()
     bench.loop.until(lambda: not service.connections)
     assert [event["end"] for event in logged if event.get("event") == "connection"] == ["handshake"]
+    assert service.counters.tls_failures == {"version": 1}
 
 
 def test_client_certificates_of_the_authority_are_demanded(bench: Bench, authority, certificate, tmp_path) -> None:
@@ -107,6 +108,56 @@ def test_a_handshake_that_does_not_come_ends_the_connection(bench: Bench, author
     with pytest.raises(ConnectionResetError):
         silent.recv(1)
     assert served.ask(b"2") == b"2"
+
+
+@pytest.mark.parametrize("said", [b"EHLO client.example\r\n", b"GET / HTTP/1.0\r\n\r\n"])
+def test_a_client_that_speaks_no_tls_is_counted_and_told_of(bench: Bench, certificate, logged, said: bytes) -> None:
+    service = bench.serve("echo", listen=SSL, tls={"certificate": str(certificate)})
+    clients = []
+    for number in (1, 2):
+        clients.append(bench.connect(service))
+        clients[-1].send(said)
+        bench.loop.until(lambda number=number: service.counters.tls_failures["not_tls"] == number)
+    (event,) = [event for event in logged if "handshakes" in event["log_format"]]
+    assert event["peer"] == f"127.0.0.1:{clients[0].getsockname()[1]}", "the second is told of later"
+    assert (event["service"], event["reason"], event["count"]) == ("echo", "not_tls", 1)
+    assert sum(service.counters.tls_failures.values()) == 2
+
+
+def test_a_client_that_refuses_our_certificate_is_counted_with_its_reason(
+    bench: Bench, authority, certificate, tmp_path, logged
+) -> None:
+    service = bench.serve("echo", listen=SSL, tls={"certificate": str(certificate)})
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Client(bench, service, Authority(tmp_path, "Strangers")).handshake()
+    bench.loop.until(lambda: not service.connections)
+    assert service.counters.tls_failures == {"refused": 1}
+    (why,) = [event["why"] for event in logged if "handshakes" in event["log_format"]]
+    assert "alert unknown ca" in why
+
+
+def test_each_way_a_handshake_fails_has_its_reason(bench: Bench, authority, certificate) -> None:
+    tls = {"certificate": str(certificate), "client_ca": str(authority.file)}
+    service = bench.serve("echo", listen=SSL, tls=tls)
+    failures = service.counters.tls_failures
+    bench.connect(service).close()
+    bench.loop.until(lambda: failures["closed"] == 1)
+    Client(bench, service, authority).handshake()
+    bench.loop.until(lambda: failures["certificate"] == 1)
+    bench.connect(service)
+    bench.loop.until(lambda: service.connections)
+    bench.loop.advance(HANDSHAKE)
+    bench.loop.until(lambda: failures["timeout"] == 1)
+
+
+def test_a_handshake_that_the_end_of_the_service_cuts_short_has_not_failed(bench: Bench, certificate) -> None:
+    service = bench.serve("echo", listen=SSL, tls={"certificate": str(certificate)})
+    bench.connect(service)
+    bench.loop.until(lambda: service.connections)
+    stopping = service.stopService()
+    service.abort()
+    bench.loop.result(stopping)
+    assert not service.counters.tls_failures
 
 
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.0\r\n\r\n", bytes(range(256)) * 16, b"\x16\x03\x01\xff\xff"])
