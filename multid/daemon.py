@@ -86,6 +86,7 @@ class Daemon(MultiService):
         self.waiting: dict[str, Waiting] = {}
         self.draining: list[NetworkService] = []
         self.started_at = time.time()
+        self.ending_since: float | None = None
         self.is_ready = False
         self.reloads = Reloads(self._reload)
         self._watch = Watch(self)
@@ -357,6 +358,7 @@ class Daemon(MultiService):
     def stopService(self) -> Deferred[Any]:
         """IService API: finish open work, up to `drain_timeout` or a second signal."""
         self.running = 0
+        self.ending_since = time.time()
         self.manager.stopping()
         self._watch.stop()
         for name in list(self.waiting):

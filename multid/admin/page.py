@@ -71,7 +71,7 @@ def _header(now: dict[str, Any]) -> Tag:
     return tags.header(
         tags.h1("multid"),
         tags.p(
-            f"{now['version']} · {now['state']} for {duration(now['uptime'])} · configuration {now['generation']}"
+            f"{now['version']} · {now['state']} for {duration(now['state_for'])} · configuration {now['generation']}"
             f" of {now['loaded']} · {now['config']} · pid {now['pid']}"
         ),
         *(tags.p(trouble, class_="trouble") for trouble in troubles),

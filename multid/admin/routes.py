@@ -156,7 +156,10 @@ class Answers:
 
     async def rotate_one(self, request: Any, name: str) -> dict[str, list[str]]:
         """`POST /services/SERVICE/rotate`: new files in one service."""
-        return {name: await self._service(name).rotate()}
+        service = self._service(name)
+        if not service.has_files:
+            raise Refusal(400, f"{name} has no files to rotate")
+        return {name: await service.rotate()}
 
     async def pause(self, request: Any, name: str) -> dict[str, str]:
         """`POST /services/SERVICE/pause`: accepts nothing until it is resumed."""

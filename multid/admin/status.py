@@ -26,6 +26,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "generation": daemon.reloads.generation,
         "started": moment(daemon.started_at),
         "uptime": round(time.time() - daemon.started_at, 1),
+        "state_for": round(time.time() - (daemon.ending_since or daemon.started_at), 1),
         "loaded": moment(daemon.reloads.succeeded_at),
         "refused": [problem.headline for problem in last.problems] if last is not None else [],
         "faults": faults(daemon),

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 NOT_RUNNING = 3
+WRONG_USAGE = 2
+_EXITS = {400: WRONG_USAGE, 403: os.EX_NOPERM}
+"""The exit status that an answer of the daemon means, where it is not 1."""
 SYSTEM_SOCKET = Path("/run/multid/admin.sock")
 
 
@@ -87,7 +90,7 @@ class Daemon:
         try:
             return self._check(response)
         except (OSError, http.client.HTTPException) as error:
-            fail(f"the daemon at {self._path} broke off: {error}", os.EX_UNAVAILABLE)
+            fail(f"the daemon at {self._path} broke off: {_why(error)}", os.EX_UNAVAILABLE)
         finally:
             connection.close()
 
@@ -108,7 +111,7 @@ class Daemon:
         except PermissionError:
             fail(f"you may not use {self._path}", os.EX_NOPERM)
         except (OSError, http.client.HTTPException) as error:
-            fail(f"the daemon at {self._path} does not answer: {error}", os.EX_UNAVAILABLE)
+            fail(f"the daemon at {self._path} does not answer: {_why(error)}", os.EX_UNAVAILABLE)
 
     def _check(self, response: http.client.HTTPResponse) -> Any:
         """Return what a good answer holds, also one that refuses a reload; end the command at any other."""
@@ -116,7 +119,7 @@ class Daemon:
             return None
         answer = json.loads(response.read() or b"{}")
         if response.status not in {200, 422}:
-            fail(answer.get("error", response.reason), os.EX_NOPERM if response.status == 403 else 1)
+            fail(answer.get("error", response.reason), _EXITS.get(response.status, 1))
         return answer
 
 
@@ -138,6 +141,10 @@ def fail(message: str, status: int) -> NoReturn:
     """End the command with one line on stderr."""
     click.echo(f"multid: {message}", err=True)
     sys.exit(status)
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def service_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

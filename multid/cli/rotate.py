@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @with_daemon
 def command(daemon: Daemon, service: tuple[str, ...]) -> None:
     """Put the log files of SERVICE away and begin new ones; without SERVICE those of all."""
-    answers = [daemon.post("services", name, "rotate") for name in service] or [daemon.post("rotate")]
+    answers = (daemon.post("services", name, "rotate") for name in service) if service else [daemon.post("rotate")]
     for answer in answers:
         for name, files in answer.items():
             for file in files:

@@ -42,7 +42,7 @@ def command(daemon: Daemon, *, as_json: bool) -> None:
 
 def _headline(status: dict[str, Any]) -> str:
     return (
-        f"multid {status['version']}  {status['state']} for {_duration(status['uptime'])}  pid {status['pid']}  "
+        f"multid {status['version']}  {status['state']} for {_duration(status['state_for'])}  pid {status['pid']}  "
         f"{status['config']}, generation {status['generation']} of {status['loaded']}"
     )
 

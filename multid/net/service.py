@@ -83,6 +83,11 @@ class NetworkService(StreamSide, DatagramSide):
     def reopen(self) -> None:
         """Open files anew that somebody may have moved away (SIGUSR1)."""
 
+    @property
+    def has_files(self) -> bool:
+        """Whether there are files that `rotate` puts away."""
+        return False
+
     async def rotate(self) -> list[str]:
         """Begin new files now; return the names of the old ones."""
         return []

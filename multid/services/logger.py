@@ -84,7 +84,7 @@ class LoggerService(NetworkService):
                     outputs[each].open()
         except (OSError, ValueError) as error:
             self._close(added)
-            raise ServiceError(f"output: {error}") from error
+            raise ServiceError(f"output: {_why(each, error)}") from error
 
         def commit() -> None:
             leaving = [output for each, output in self._outputs.items() if each not in outputs]
@@ -125,6 +125,11 @@ class LoggerService(NetworkService):
         """Open files anew that somebody moved away."""
         for output in self._outputs.values():
             output.reopen()
+
+    @property
+    def has_files(self) -> bool:
+        """NetworkService API."""
+        return any(isinstance(each, FileOutput) for each in self._outputs)
 
     async def rotate(self) -> list[str]:
         """Put away every file of the outputs, and return their new names."""
@@ -298,3 +303,9 @@ class LoggerService(NetworkService):
 
 
 KIND = ServiceKind("logger", "takes lines, keeps every one, answers nothing", LoggerConfig, LoggerService)
+
+
+def _why(output: OutputConfig, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{output.file if isinstance(output, FileOutput) else error.filename}: {error.strerror}"

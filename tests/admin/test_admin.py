@@ -216,8 +216,12 @@ def test_rotation_reaches_every_service(operate, monkeypatch) -> None:
     async def rotated():
         return ["old.log"]
 
-    monkeypatch.setattr(operated.daemon.namedServices["echo"], "rotate", rotated)
+    echo = operated.daemon.namedServices["echo"]
+    monkeypatch.setattr(echo, "rotate", rotated)
     assert operated.ask("/rotate", method="POST").json == {"echo": ["old.log"], "time": []}
+    refused = operated.ask("/services/echo/rotate", method="POST")
+    assert (refused.status, refused.json) == (400, {"error": "echo has no files to rotate"})
+    monkeypatch.setattr(type(echo), "has_files", True)
     assert operated.ask("/services/echo/rotate", method="POST").json == {"echo": ["old.log"]}
 
 
@@ -281,6 +285,7 @@ def test_the_metrics_are_those_of_the_contract_and_the_process(operate) -> None:
     client.send(b"12345")
     operated.loop.until(lambda: echo.counters.sent_bytes == 5)
     echo.counters.rejected["access"] += 2
+    echo.counters.tls_failures["not_tls"] += 3
     families = list(text_string_to_metric_families(operated.ask("/metrics").body.decode()))
     values = {
         (sample.name, *(value for key, value in sorted(sample.labels.items()) if key != "service")): sample.value
@@ -291,6 +296,7 @@ def test_the_metrics_are_those_of_the_contract_and_the_process(operate) -> None:
     assert values["multid_received_bytes_total",] == values["multid_sent_bytes_total",] == 5
     assert values["multid_datagrams_total",] == 0
     assert values["multid_rejected_total", "access"] == 2
+    assert values["multid_tls_failures_total", "not_tls"] == 3
     assert values["multid_config_last_reload_successful",] == 1
     assert time.time() - values["multid_config_last_reload_success_timestamp_seconds",] < 60
     assert values["process_resident_memory_bytes",] > 0
@@ -605,3 +611,20 @@ def test_who_waits_at_an_address_that_goes_is_served(operate, way: str) -> None:
     client.close()
     if way == "stopped":
         operated.loop.result(ending)
+
+
+def test_a_daemon_that_ends_says_for_how_long(operate, monkeypatch) -> None:
+    operated = operate(echo={"listen": ANY})
+    started = operated.daemon.started_at
+    monkeypatch.setattr(time, "time", lambda: started + 100)
+    assert operated.ask("/status.json").json["state_for"] == 100
+    client = socket.create_connection(
+        next(iter(operated.daemon.namedServices["echo"].bindings.values())).listener.socket.getsockname()
+    )
+    operated.loop.until(lambda: operated.daemon.namedServices["echo"].connections)
+    ending = operated.daemon.stopService()
+    monkeypatch.setattr(time, "time", lambda: started + 107)
+    said = operated.ask("/status.json").json
+    assert (said["state"], said["state_for"], said["uptime"]) == ("ending", 7, 107)
+    client.close()
+    operated.loop.result(ending)

@@ -285,7 +285,7 @@ def test_an_output_that_cannot_be_opened_changes_nothing(bench, tmp_path):
     listen = "tcp:0:interface=127.0.0.1"
     service = bench.serve("logger", listen=listen, **file(path, format="raw"))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ServiceError, match="folder"):
+    with pytest.raises(ServiceError, match=rf"^output: {tmp_path}/folder: "):
         bench.retune(
             service, listen=listen, output=[{"file": str(tmp_path / "new.log")}, {"file": str(tmp_path / "folder")}]
         )
@@ -382,6 +382,7 @@ def test_less_is_read_of_what_takes_long(bench, tmp_path, monkeypatch):
 def test_files_are_put_away_when_asked(bench, tmp_path):
     path = tmp_path / "lines.log"
     service = bench.serve("logger", **file(path))
+    assert service.has_files
     assert bench.loop.result(service.rotate()) == []
     send(bench, service, b"one\n")
     (name,) = bench.loop.result(service.rotate())
