@@ -189,4 +189,10 @@ def _is_at_fault(error: Exception) -> bool:
 
 def _spool_error(error: Exception) -> SpoolError:
     """452 where the storage failed: a full, a broken and a read-only disk are the same to a client."""
-    return SpoolError(f"{type(error).__name__}: {error}", LOCAL_ERROR if _is_at_fault(error) else NO_ROOM)
+    reply = LOCAL_ERROR if _is_at_fault(error) else NO_ROOM
+    return SpoolError(f"{type(error).__name__}: {error}", reply, is_damage=is_damage(error))
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error says that the store is not as it was written."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -17,11 +17,15 @@ from multid.mail.reply import LOCAL_ERROR, Reply
 
 
 class SpoolError(Exception):
-    """The spool cannot do it: `reply` is for the peer and says whether to try again; the text is for the log."""
+    """The spool cannot do it: `reply` is for the peer and says whether to try again; the text is for the log.
 
-    def __init__(self, text: str, reply: Reply = LOCAL_ERROR) -> None:
+    `is_damage` is set where what is stored has been found to be no longer what was written.
+    """
+
+    def __init__(self, text: str, reply: Reply = LOCAL_ERROR, *, is_damage: bool = False) -> None:
         super().__init__(text)
         self.reply = reply
+        self.is_damage = is_damage
 
     @property
     def is_transient(self) -> bool:

@@ -76,13 +76,13 @@ class DeliveryQueue:
 
     # Life
 
-    async def start(self) -> None:
-        """Take up what lies in the spool, and begin."""
+    def start(self, found: Iterable[tuple[str, MailState, float]]) -> None:
+        """Take up what lies in the spool, as its `scan` told it, and begin."""
         self._set_new_state()
         self.spool.stored = self._stored
         now = self._reactor.seconds()
         wall = self._wall()
-        for id_, state, due in await self.spool.scan():
+        for id_, state, due in found:
             if state is MailState.READY:
                 self.waiting.agenda.put(id_, now + self.settings.retry.wait(due, wall))
             else:

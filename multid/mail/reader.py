@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from multid.mail.group_commit import is_damage
 from multid.mail.interface import SpoolError
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Reader:
         try:
             return work(self._connection or self._open(), *arguments)
         except (sqlite3.Error, OSError) as error:
-            raise SpoolError(f"{type(error).__name__}: {error}") from error
+            raise SpoolError(f"{type(error).__name__}: {error}", is_damage=is_damage(error)) from error
 
     def _open(self) -> sqlite3.Connection:
         self._connection = sqlite3.connect(self._database, isolation_level=None, check_same_thread=False)

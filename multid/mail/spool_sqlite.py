@@ -8,6 +8,9 @@ A crash leaves at most files without a row; `open` removes them, and sets a mail
 Below `minimum_free` octets on the file system, and where that is read-only, `begin` refuses (452 4.3.1), so that what
 is in the spool can still be worked off. No call blocks the reactor: rows are written by one thread and read by two, of
 which one answers what an operator asks, so that he does not wait for the queue; files are written by a few.
+
+Where the database turns out to be damaged that is said once, in the log and as `damage`, and from then on `begin`
+refuses (451 4.3.0): what can be read is still delivered, and nothing is built upon what cannot.
 """
 
 import fcntl
@@ -90,6 +93,7 @@ class SqliteSpool:
         self.reactor = reactor
         self.path = path
         self.new_id = QueueIds()
+        self.damage = ""
         self._database = path / "spool.db"
         self._rows = GroupCommit[Change](reactor, _Rows(self._database))
         self._files = ThreadPool(0, 4, "multid-content")
@@ -166,6 +170,8 @@ class SqliteSpool:
 
     def begin(self, size: int) -> DiskIncoming:
         """Open a mail; SpoolError (452 4.3.1) where the disk is too full for it."""
+        if self.damage:
+            raise SpoolError(self.damage)
         now = self.reactor.seconds()
         if not 0 <= now - self._free_at < _FREE_LASTS:
             self._free, self._free_at = self._free_space(), now
@@ -188,7 +194,7 @@ class SqliteSpool:
     def insert(self, envelope: Envelope, content: Content) -> Deferred[None]:
         """Store a mail; a content file is durable already, and is removed if the row cannot be written."""
         mail = new_mail(envelope, content, self.new_state)
-        done = self._rows.submit(mail)
+        done = self._submit(mail)
         if content.data is None:
             self._in_files.add(envelope.id)
             done.addErrback(self._remove_content, envelope.id)
@@ -206,15 +212,15 @@ class SqliteSpool:
 
     def load(self, id_: str) -> Deferred[QueuedMail | None]:
         """Return a mail with its content."""
-        return self._reader.call(schema.load, id_, self.content_path(id_))
+        return self._read(self._reader, schema.load, id_, self.content_path(id_))
 
     def select(self, query: Query) -> Deferred[list[QueuedMail]]:
         """Return the mails that a query names."""
-        return self._lister.call(schema.select, query)
+        return self._read(self._lister, schema.select, query)
 
     def update(self, change: Update) -> Deferred[None]:
         """Make a change of one mail."""
-        done = self._rows.submit(change)
+        done = self._submit(change)
         if change.delete and change.id in self._in_files:
             done.addCallback(self._remove_content, change.id)
         return done.addCallback(self._tell, *_new(change)) if change.reports else done
@@ -234,7 +240,20 @@ class SqliteSpool:
         why = failure.getErrorMessage()
         self.log.error("{mail}: its content stays until the next start: {why}", mail=id_, why=why)
 
-    # Threads
+    # The database
+
+    def _submit(self, change: Change) -> Deferred[None]:
+        return self._rows.submit(change).addErrback(self._note_damage)
+
+    def _read(self, reader: Reader, work: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        return reader.call(work, *arguments).addErrback(self._note_damage)
+
+    def _note_damage(self, failure: Failure) -> Failure:
+        error = failure.value
+        if isinstance(error, SpoolError) and error.is_damage and not self.damage:
+            self.damage = f"the spool {self.path} is damaged: {error}"
+            self.log.critical("{damage}; no mail is accepted until it is put right and opened anew", damage=self.damage)
+        return failure
 
     def in_thread(self, work: Callable[..., T], *arguments: Any, **keywords: Any) -> Deferred[T]:
         """Do something with files outside the reactor's thread."""

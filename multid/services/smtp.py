@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -21,6 +20,7 @@ from multid.mail.inbound import Inbound, Reception, Taken
 from multid.mail.interface import SpoolError
 from multid.mail.pickup import Pickup
 from multid.mail.queue import DeliveryQueue
+from multid.mail.queued import MailState
 from multid.mail.route import Hop, Route
 from multid.mail.settings import Peer as MailPeer
 from multid.mail.spool_sqlite import SqliteSpool
@@ -84,7 +84,17 @@ class SmtpService(NetworkService):
 
     def details(self) -> dict[str, Any]:
         """NetworkService API: the queue and its destinations."""
-        return {} if self._queue is None else self._queue.details()
+        if self._queue is None or self._spool is None:
+            return {}
+        details = self._queue.details()
+        details["notes"] += [self._spool.damage] * bool(self._spool.damage)
+        return details
+
+    @property
+    def state(self) -> str:
+        """NetworkService API: `degraded` too when mail is delivered and none accepted."""
+        state = super().state
+        return "degraded" if state == "up" and self._spool is not None and self._spool.damage else state
 
     def readings(self) -> Mapping[str, Call]:
         """NetworkService API."""
@@ -113,11 +123,12 @@ class SmtpService(NetworkService):
         settings, delivery = config.inbound(), _delivery(config)
         authenticator = self._authenticator(config)
         spool = await self._spool_of(config)
+        found = await self._found(spool)
 
         def commit() -> None:
             self._spool = spool
             spool.inline, spool.minimum_free = config.queue.inline, config.queue.minimum_free
-            self._deliver(spool, delivery)
+            self._deliver(spool, delivery, found)
             clock = self.runtime.reactor.seconds
             self.reception = Reception(settings, spool, self.taken, clock, self.tls, authenticator)
             if self._pickup is None:
@@ -141,15 +152,26 @@ class SmtpService(NetworkService):
             self._passwords.start()
         return Authenticator(self.runtime.reactor, self._passwords, users, self._failures)
 
-    def _deliver(self, spool: SqliteSpool, settings: QueueSettings) -> None:
+    async def _found(self, spool: SqliteSpool) -> Sequence[tuple[str, MailState, float]]:
+        """Return what lies in a spool that is new to us; one that cannot be read through is not to be used."""
+        if spool is self._spool:
+            return ()
+        try:
+            return await spool.scan()
+        except SpoolError as error:
+            await spool.close()
+            raise ServiceError(f"cannot use the spool {spool.path}: {error}") from error
+
+    def _deliver(
+        self, spool: SqliteSpool, settings: QueueSettings, found: Sequence[tuple[str, MailState, float]]
+    ) -> None:
         if self._queue is not None:
             self._queue.retune(settings)
             return
         self._queue = DeliveryQueue(
             self.runtime.reactor, spool, settings, new_id=spool.new_id, find_exchangers=self._exchangers
         )
-        started = Deferred.fromCoroutine(self._queue.start())
-        started.addErrback(lambda failure: self.log.failure("{service}: no deliveries", failure, service=self.name))
+        self._queue.start(found)
 
     async def _exchangers(self, domain: str, route: Route) -> Sequence[Hop]:
         from twisted.names.client import Resolver  # noqa: PLC0415 - only where a route delivers by MX

@@ -130,7 +130,7 @@ class Rig:
 
     def start(self, **changes: Any) -> None:
         self.queue = self.make(**changes)
-        self.wait(self.queue.start())
+        self.queue.start(self.wait(self.spool.scan()))
         self.settle()
 
     def wait(self, awaitable: Any) -> Any:
@@ -716,7 +716,7 @@ def test_destinations_that_nothing_goes_to_are_forgotten_when_they_become_many(r
         connect=rig.net.connect,
         wall=lambda: rig.loop.now,
     )
-    rig.wait(rig.queue.start())
+    rig.queue.start(rig.wait(rig.spool.scan()))
     late = rig.put("r@down.test")
     for number in range(250):
         rig.put(f"r@a{number}.test")

@@ -72,6 +72,14 @@ def test_a_batch_that_is_not_durable_is_not_acknowledged_and_the_next_is(disk: R
     assert [mail.envelope.id for mail in disk.stored] == [before, after]
 
 
+def test_a_write_that_finds_damage_is_not_acknowledged_and_no_mail_is_taken_after(disk: Rig, faults):
+    faults.append(("COMMIT", error(sqlite3.SQLITE_CORRUPT)))
+    assert refused(disk).is_damage
+    with pytest.raises(SpoolError, match="is damaged"):
+        disk.spool.begin(0)
+    assert disk.ids() == disk.stored == []
+
+
 def test_no_mail_of_a_batch_is_acknowledged_when_its_fsync_fails(disk: Rig, faults):
     faults.append(("COMMIT", error(IOERR_FSYNC)))
     results: list[Any] = []

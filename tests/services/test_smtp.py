@@ -1,6 +1,8 @@
 """The relay as a service: on sockets, with its spool on disk, through a change of the file and its end."""
 
+import os
 import re
+import sqlite3
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import bcrypt
 import pytest
 
+from multid.mail.interface import SpoolError
 from multid.mail.queued import MailState, Query
 from multid.service import ServiceError
 from multid.services._smtp_config import SmtpConfig
@@ -59,6 +62,41 @@ def test_a_size_above_the_limit_is_refused_and_leaves_nothing(bench: Bench, tmp_
     assert b"552 5.3.4" in talk(bench, service, MAIL % (b"x" * 65536))
     assert queued(bench, service) == []
     bench.loop.until(lambda: not list((tmp_path / "mail" / "incoming").iterdir()))
+
+
+def damage(path: Path, from_page: int) -> None:
+    """Overwrite a spool from a page on."""
+    with sqlite3.connect(path / "spool.db") as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    with (path / "spool.db").open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(from_page * 4096)
+        file.write(b"\xff" * (size - from_page * 4096))
+
+
+def test_a_spool_that_is_damaged_in_its_middle_is_not_used(bench: Bench, tmp_path: Path) -> None:
+    service = bench.serve("smtp", **HERE)
+    for _ in range(20):
+        talk(bench, service, MAIL % (b"x" * 900))
+    bench.loop.result(service.stopService())
+    damage(tmp_path / "mail", 4)
+    with pytest.raises(ServiceError, match=r"cannot use the spool .*: DatabaseError: database disk image is malformed"):
+        bench.serve("smtp", **HERE)
+
+
+def test_a_spool_that_turns_out_to_be_damaged_takes_no_mail(bench: Bench, tmp_path: Path) -> None:
+    service = bench.serve("smtp", **HERE)
+    found = re.search(rb"queued as (\w+)", talk(bench, service, MAIL % ((b"x" * 78 + b"\r\n") * 1000)))
+    assert found
+    damage(tmp_path / "mail", 8)
+    assert (service.state, service.details()["notes"]) == ("up", ["mode hold: nothing is sent"])
+    with pytest.raises(SpoolError):
+        bench.loop.result(service._spool.load(found[1].decode()))
+    why = f"the spool {tmp_path / 'mail'} is damaged: DatabaseError: database disk image is malformed"
+    assert (service.state, service.details()["notes"][-1]) == ("degraded", why)
+    assert b"451 4.3.0" in talk(bench, service, MAIL % b"")
+    assert len(queued(bench, service)) == 1
 
 
 @pytest.mark.parametrize(
