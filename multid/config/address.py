@@ -25,7 +25,7 @@ _IP: dict[str, tuple[Transport, int]] = {
 _SYSTEMD: dict[str, Transport] = {"systemd": "systemd", "systemd-udp": "systemd-udp"}
 _DOMAINS = ("", "INET", "INET6", "UNIX")
 _KINDS = (*_IP, "unix", *_SYSTEMD)
-_LONGEST_PATH = 107  # sun_path is 108 octets, the last one is zero
+LONGEST_PATH = 107  # sun_path is 108 octets, the last one is zero
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def _unix(text: str, words: list[str], options: dict[str, str]) -> Address:
     path = _one_of(words, options, "address")
     if not path or "\0" in path:
         raise ValueError(f"'unix:' needs a path, such as unix:/run/multid/log.sock, not {text!r}")
-    if len(path.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
-        raise ValueError(f"the path of a UNIX socket has at most {_LONGEST_PATH} octets: {path!r}")
+    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_PATH:
+        raise ValueError(f"the path of a UNIX socket has at most {LONGEST_PATH} octets: {path!r}")
     mode = options.get("mode", "660")
     if not re.fullmatch(r"0?[0-7]{3}", mode, re.ASCII):
         raise ValueError(f"a mode is three octal digits, such as 660, not {mode!r}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,7 +27,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from multid.config import units
-from multid.config.address import Address, parse_listen, parse_network
+from multid.config.address import LONGEST_PATH, Address, parse_listen, parse_network
 from multid.config.problems import Mistake
 
 
@@ -58,6 +59,16 @@ def _text(parse: Any) -> Any:
         return parse(value) if isinstance(value, str) else value
 
     return validate
+
+
+def _named(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError(f"a path has no zero octet: {str(path)!r}")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_named)]
+"""The path of a file or a directory, which may be there or not."""
 
 
 class _Listed:
@@ -125,7 +136,7 @@ Listen = Annotated[
 class Secret(Model):
     """A secret by reference: exactly one of a file, a variable of the environment or a systemd credential."""
 
-    file: Path | None = Field(
+    file: FilePath | None = Field(
         default=None, description="file whose text is the secret; one line end at its end is not part of it"
     )
     env: str | None = Field(default=None, description="name of an environment variable")
@@ -178,11 +189,11 @@ class Timeouts(Model):
 class Tls(Model):
     """Certificate and key of `ssl:` addresses and STARTTLS; read anew at each reload."""
 
-    certificate: Path = Field(description="PEM file: the certificate, then its chain")
-    key: Path | None = Field(
+    certificate: FilePath = Field(description="PEM file: the certificate, then its chain")
+    key: FilePath | None = Field(
         default=None, description="PEM file of the private key; by default in the certificate's file"
     )
-    client_ca: Path | None = Field(
+    client_ca: FilePath | None = Field(
         default=None, description="PEM file of the authorities whose client certificates are demanded"
     )
     minimum: Literal["1.2", "1.3"] = Field(default="1.2", description="lowest TLS version")
@@ -257,10 +268,17 @@ class Log(Model):
 class Admin(Model):
     """Where an operator looks and commands."""
 
-    socket: Path | None = Field(
+    socket: FilePath | None = Field(
         default=None, description="UNIX socket of the `multid` command; by default admin.sock in state_dir"
     )
     http: Listen | None = Field(default=None, description="status page, /metrics, /healthz and /readyz; absent: off")
+
+    @field_validator("socket")
+    @classmethod
+    def _fits(cls, value: Path | None) -> Path | None:
+        if value is not None and len(os.fsencode(value)) > LONGEST_PATH:
+            raise ValueError(f"the path of a UNIX socket has at most {LONGEST_PATH} octets: {str(value)!r}")
+        return value
 
     @field_validator("http")
     @classmethod
@@ -273,7 +291,7 @@ class Admin(Model):
 class File(Model):
     """The whole document; `services` holds values of each kind's own model."""
 
-    state_dir: Path = Field(default=Path("var"), description="mail queue, admin socket")
+    state_dir: FilePath = Field(default=Path("var"), description="mail queue, admin socket")
     drain_timeout: Duration = Field(
         default=30.0, description="how long open work may take to finish when the daemon stops"
     )

@@ -4,12 +4,11 @@ import ipaddress
 import re
 import socket
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from multid.config.model import Duration, Limits, Model, Networks, Rate, Secret, ServiceConfig, Size
+from multid.config.model import Duration, FilePath, Limits, Model, Networks, Rate, Secret, ServiceConfig, Size
 from multid.mail.address import Pattern, parse_mailbox
 from multid.mail.complete import Completion
 from multid.mail.retry import RetryPolicy
@@ -51,7 +50,7 @@ class SmtpLimits(Limits):
 class Auth(Model):
     """Who may relay from anywhere."""
 
-    users: Path = Field(description="htpasswd file with bcrypt passwords, as `multid passwd` makes them")
+    users: FilePath = Field(description="htpasswd file with bcrypt passwords, as `multid passwd` makes them")
     require_tls: bool = Field(default=True, description="passwords are taken under TLS only")
 
 
@@ -154,7 +153,7 @@ class Bounces(Model):
 class Queue(Model):
     """Where mail waits."""
 
-    path: Path | None = Field(default=None, description="its directory; by default mail in state_dir")
+    path: FilePath | None = Field(default=None, description="its directory; by default mail in state_dir")
     inline: Size = Field(default=128 << 10, description="mails above this size lie in a file of their own")
     minimum_free: Size = Field(default=64 << 20, description="below this free space no mail is accepted (452)")
 

@@ -11,14 +11,13 @@ import math
 import shlex
 import shutil
 import socket
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 from twisted.logger import Logger
 
 from multid.config.address import Address
-from multid.config.model import LISTED, Limits, ServiceConfig
+from multid.config.model import LISTED, FilePath, Limits, ServiceConfig
 from multid.lines.escape import escape
 from multid.net.peer import Peer
 from multid.net.program import Program
@@ -42,7 +41,7 @@ class ExecConfig(ServiceConfig):
         min_length=1,
         description="the program and its arguments, as a list or as a shell would part them; no shell runs",
     )
-    directory: Path | None = Field(default=None, description="working directory of the program")
+    directory: FilePath | None = Field(default=None, description="working directory of the program")
     environment: dict[str, str] = Field(default={}, description="variables of the program's environment")
     limits: Limits = Field(default=Limits(connections=64, per_peer=16), description="how many programs at a time")
 

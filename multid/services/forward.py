@@ -5,14 +5,13 @@ turn. A name is resolved each time. A client's datagrams go to one target for as
 back from there; a session is counted, admitted and limited like a connection.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from twisted.internet.defer import DeferredList
 from twisted.logger import Logger
 
-from multid.config.model import LISTED, Duration, ServiceConfig
+from multid.config.model import LISTED, Duration, FilePath, ServiceConfig
 from multid.config.target import Target, TargetText
 from multid.net.datagram import Question
 from multid.net.datagram_relay import Session
@@ -39,7 +38,7 @@ class ForwardConfig(ServiceConfig):
     send_proxy: Literal["none", "v1", "v2"] = Field(
         default="none", description="the PROXY header that tells a target of connections who the client is"
     )
-    trust: Path | None = Field(
+    trust: FilePath | None = Field(
         default=None, description="PEM file of the authorities that ssl: targets are known by; by default the system's"
     )
 

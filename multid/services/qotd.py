@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, model_validator
 from twisted.logger import Logger
 
-from multid.config.model import ServiceConfig
+from multid.config.model import FilePath, ServiceConfig
 from multid.config.text import EOL, Charset, Eol
 from multid.net.oneshot import OneShotService
 from multid.service import Change, ServiceError, ServiceKind
@@ -23,7 +23,7 @@ class QotdConfig(ServiceConfig):
     """What is said, and how it is written."""
 
     text: str | None = Field(default=None, max_length=LONGEST, description="the text; or else `file`")
-    file: Path | None = Field(default=None, description="file of texts, with a line of one % between two")
+    file: FilePath | None = Field(default=None, description="file of texts, with a line of one % between two")
     charset: Charset = Field(default="utf-8", description="character set of the file and of what is sent")
     eol: Eol = Field(default="crlf", description="end of each line; none: lf between lines, nothing after the last")
 

@@ -60,7 +60,7 @@ ONLY_READING_TELLS = {
     *("duplicate-keys", "merge-loop", "utf16"),  # gone when a schema sees the file
     *("include-mistakes", "include-nothing"),  # in other files
     *("page-address", "same-address", "ssl-without-certificate", "service-names"),  # between values
-    *("long-line", "networks", "templates"),  # inside of texts
+    *("long-line", "networks", "paths", "templates"),  # inside of texts
 }
 BOMBS = {"alias-bomb", "alias-loop"}
 
