@@ -6,7 +6,6 @@ loop or explode. A mapping merged with `<<` yields to the keys beside it, and it
 stand. Reading is bounded: `MAX_OCTETS` of text, `MAX_VALUES` values after aliases are followed.
 """
 
-import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from multid.config.files import read_octets
 from multid.config.problems import Place, Problem
 from multid.config.scanner import LINE_END, MAX_DEPTH, Loader, RefusedError, UnknownAlias, explain
 
@@ -49,21 +49,13 @@ def read_document(path: Path) -> Document:
     """Read one file; whatever is wrong with it is in the document's `problems`, nothing is raised."""
     name = str(path)
     try:
-        with open(path, "rb", opener=_opened) as file:
-            octets = file.read(MAX_OCTETS + 1)
+        octets = read_octets(path, MAX_OCTETS + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Document(name, Place(name), problems=[Problem(Place(name), f"cannot be read: {reason}")])
     if len(octets) > MAX_OCTETS:
         return Document(name, Place(name), problems=[Problem(Place(name), f"is longer than {MAX_OCTETS} octets")])
     return parse_document(octets, name)
-
-
-def _opened(path: str, flags: int) -> int:
-    """Open a file; a FIFO into which nobody writes is empty, where a plain open would wait for ever."""
-    fd = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(fd, True)
-    return fd
 
 
 def parse_document(octets: bytes, name: str) -> Document:

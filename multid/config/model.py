@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from multid.config import units
 from multid.config.address import LONGEST_PATH, Address, parse_listen, parse_network
+from multid.config.files import read_octets
 from multid.config.problems import Mistake
 
 
@@ -163,7 +164,7 @@ class Secret(Model):
             return os.environ[self.env]
         directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
         path = self.file if self.file is not None else Path(directory) / (self.credential or "")
-        return path.read_text("utf-8").removesuffix("\n").removesuffix("\r")
+        return read_octets(path).decode("utf-8").removesuffix("\n").removesuffix("\r")
 
 
 class Limits(Model):

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
+from multid.config.files import read_octets
 from multid.config.model import Tls
 
 _MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
@@ -98,7 +99,7 @@ def _use_certificate(context: SSL.Context, certificate: Path, key: Path) -> None
     except SSL.Error:
         raise ValueError(f"{certificate} holds no certificate that can be used") from None
     try:
-        key.read_bytes()
+        read_octets(key)
         context.use_privatekey_file(str(key))
     except OSError as error:
         raise ValueError(f"no private key can be read from {key}: {error.strerror}") from None
@@ -118,7 +119,7 @@ def _demand_certificates(context: SSL.Context, authorities: Path) -> None:
 
 def _must_hold_certificates(path: Path) -> None:
     try:
-        text = path.read_bytes()
+        text = read_octets(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if _BEGIN not in text:

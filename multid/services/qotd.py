@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, model_validator
 from twisted.logger import Logger
 
+from multid.config.files import read_octets
 from multid.config.model import FilePath, ServiceConfig
 from multid.config.text import EOL, Charset, Eol
 from multid.net.oneshot import OneShotService
@@ -82,7 +83,7 @@ def encode(text: str, charset: str, eol: Eol) -> bytes:
 
 def _read(path: Path, charset: str) -> list[str]:
     try:
-        content = path.read_text(charset)
+        content = read_octets(path).decode(charset)
     except OSError as error:
         raise ServiceError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeError as error:

@@ -1,5 +1,7 @@
 """Qotd (RFC 865), and the welcome banner."""
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
@@ -103,3 +105,9 @@ def test_a_file_without_quotations_is_a_problem_with_its_name(bench: Bench, tmp_
 def test_what_cannot_be_said_is_an_error_of_the_file(keys: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         QotdConfig(listen="tcp:17", **keys)
+
+
+def test_a_fifo_into_which_nobody_writes_is_a_file_without_quotations(bench: Bench, tmp_path) -> None:
+    os.mkfifo(tmp_path / "quotes")
+    with pytest.raises(ServiceError, match="quotes"):
+        bench.serve("qotd", file=str(tmp_path / "quotes"))
