@@ -66,6 +66,7 @@ class _Reading:
         for pattern, place in _patterns(main):
             self._include(pattern, place)
         self._clashes(file)
+        self._shared_directories(file)
         if self.problems or file is None:
             raise ConfigErrors(self._sorted())
         file = file.model_copy(update={"services": self.services})
@@ -180,6 +181,20 @@ class _Reading:
                     by = "is here twice" if other == f"services.{name}" else f"is taken by {other}"
                     self.problems.append(Problem(place, f"services.{name}.listen: {address} {by}"))
                 beside.setdefault(address.key, f"services.{name}")
+
+    def _shared_directories(self, file: File | None) -> None:
+        """What a service keeps in a directory is its own."""
+        taken: dict[str, str] = {}
+        for name, service in self.services.items():
+            own = service.own_directory(file.state_dir) if file is not None and service.enabled else None
+            if own is None:
+                continue
+            keys, path = own
+            other = taken.setdefault(os.path.realpath(path), name)
+            if other != name:
+                place, first = (self.defined[one].place(("services", one, *keys)) for one in (name, other))
+                message = f"services.{name}.{'.'.join(keys)}: {path} is used by services.{other} (at {first})"
+                self.problems.append(Problem(place, message, "each needs a directory of its own"))
 
     def _sorted(self) -> Iterator[Problem]:
         order = {str(path): index for index, path in enumerate(self.documents)}

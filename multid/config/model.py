@@ -236,6 +236,10 @@ class ServiceConfig(Model):
         description="one structured event a connection: peer, start, duration, octets, reason of its end",
     )
 
+    def own_directory(self, state_dir: Path) -> tuple[tuple[str, ...], Path] | None:
+        """Return the directory that the service must have for itself, and the keys that say which; None without one."""
+        return None
+
     @field_validator("listen")
     @classmethod
     def _possible_transports(cls, value: tuple[Address, ...]) -> tuple[Address, ...]:

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import socket
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -200,6 +201,10 @@ class SmtpConfig(ServiceConfig):
         if any(network.prefixlen == 0 for network in self.networks):
             raise ValueError("a network of everybody in 'networks' makes an open relay; use 'auth'")
         return self
+
+    def own_directory(self, state_dir: Path) -> tuple[tuple[str, ...], Path]:
+        """ServiceConfig API: that of the queue."""
+        return ("queue", "path"), self.queue.path or state_dir / "mail"
 
     @property
     def name(self) -> str:

@@ -183,7 +183,7 @@ class SmtpService(NetworkService):
         return await Exchangers(self._resolver, self.config.name).find(domain, route)
 
     async def _spool_of(self, config: SmtpConfig) -> SqliteSpool:
-        path = config.queue.path or self.runtime.state_dir / "mail"
+        _, path = config.own_directory(self.runtime.state_dir)
         if self._spool is not None:
             if self._spool.path != path:
                 raise ServiceError("the path of the queue changes with a restart only")

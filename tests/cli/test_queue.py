@@ -99,5 +99,5 @@ def test_wrong_usage(run, arguments):
 
 def test_a_pattern_that_is_none(run):
     said = run("delete", "--sender", "nonsense")
-    assert said.exit_code == 1
+    assert said.exit_code == 2
     assert "an address pattern" in said.output

@@ -59,7 +59,7 @@ def is_yaml(path):
 ONLY_READING_TELLS = {
     *("duplicate-keys", "merge-loop", "utf16"),  # gone when a schema sees the file
     *("include-mistakes", "include-nothing"),  # in other files
-    *("page-address", "same-address", "ssl-without-certificate", "service-names"),  # between values
+    *("page-address", "same-address", "shared-queue", "ssl-without-certificate", "service-names"),  # between values
     *("long-line", "networks", "paths", "templates"),  # inside of texts
 }
 BOMBS = {"alias-bomb", "alias-loop"}
