@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from twisted.internet.protocol import connectionDone
@@ -22,8 +22,8 @@ READ_SIZE = 768 * 1024
 """Octets read at a time from one connection: each chunk costs the same few calls, however long it is."""
 LEAST_READ = 16 * 1024
 """The same, where many connections share a turn."""
-LONG = 0.02
-"""Seconds that what is read of one connection at a time should take."""
+TURN = 0.05
+"""Seconds that a turn of all connections should take, however dear their lines are."""
 PARTING = 0.5
 """Seconds that a peer has to end its stream when we leave."""
 
@@ -52,14 +52,15 @@ class LineCollector(LineReceiver, StreamProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """IProtocol API."""
-        begun = time.monotonic()
+        begun = monotonic()
         self.ledger.received_octets += len(data)
         super().dataReceived(data)
         self.ledger.held_octets = self.held
-        took = time.monotonic() - begun
+        took = monotonic() - begun
         fair = self.service.read_size
-        if took > LONG:  # very short lines, say: read less the next time, so that others come soon
-            fair = min(fair, max(LEAST_READ, int(len(data) * LONG / took)))
+        share = TURN / max(1, len(self.service.connections))
+        if took > share:  # very short lines, say, or much to escape: read less the next time, so that others come soon
+            fair = min(fair, max(LEAST_READ, int(len(data) * share / took)))
         self.transport.read_size = fair
 
     def linesReceived(self, lines: Lines) -> None:

@@ -1,5 +1,6 @@
 """The logger, over real sockets."""
 
+import itertools
 import json
 import os
 import re
@@ -7,11 +8,13 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
 from multid.lines.escape import unescape
 from multid.net.follower import Follower, Wanted
+from multid.net.peer import Peer
 from multid.service import ServiceError
 from multid.services import _logger_connection, _logger_live
 from multid.services._logger_connection import LEAST_READ, READ_SIZE
@@ -365,18 +368,22 @@ def test_no_more_is_looked_at_than_the_logger_has_time_for(bench, tmp_path, monk
     assert [line.get("left_out") for line in seen] == [None, "2"]
 
 
-def test_less_is_read_of_what_takes_long(bench, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("connections", "seconds", "read"),
+    [(1, 0.04, READ_SIZE), (1, 0.1, 32_000), (4, 0.0125, READ_SIZE), (4, 0.025, 32_000), (4, 10.0, LEAST_READ)],
+)
+def test_less_is_read_of_what_takes_more_than_its_share_of_a_turn(
+    bench, tmp_path, monkeypatch, connections, seconds, read
+):
     service = bench.serve("logger", **file(tmp_path / "lines.log"))
-    client = bench.connect(service)
-    client.setblocking(True)
-    bench.loop.until(lambda: service.connections)
-    (transport,) = service.connections
-    for long, least, most in ((1e-9, LEAST_READ, LEAST_READ), (10.0, LEAST_READ + 1, READ_SIZE)):
-        monkeypatch.setattr(_logger_connection, "LONG", long)
-        before = service.activity()[1]
-        client.sendall(b"x\n" * 1000)
-        bench.loop.until(lambda before=before: service.activity()[1] >= before + 1000)
-        assert least <= transport.read_size <= most
+    collector = service.connected(Peer("127.0.0.1", 5000))
+    collector.makeConnection(transport := SimpleNamespace(read_size=0))
+    service.connections = set(range(connections))
+    clock = itertools.count(0.0, seconds)
+    monkeypatch.setattr(_logger_connection, "monotonic", lambda: next(clock))
+    collector.dataReceived(b"x" * 63_999 + b"\n")
+    assert transport.read_size == read
+    service.connections = set()
 
 
 def test_files_are_put_away_when_asked(bench, tmp_path):
