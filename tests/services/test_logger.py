@@ -38,6 +38,12 @@ def file(path: Path, **keys):
     return {"output": [{"file": str(path), **keys}]}
 
 
+@pytest.fixture
+def served(bench, tmp_path):
+    """A logger that writes a file."""
+    return bench.serve("logger", **file(tmp_path / "lines.log"))
+
+
 def send(bench, service, data: bytes, number: int = 0) -> None:
     """Send all over one connection, and wait until it has ended."""
     before = service.counters.connections_total
@@ -369,21 +375,18 @@ def test_no_more_is_looked_at_than_the_logger_has_time_for(bench, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("connections", "seconds", "read"),
+    ("connections", "takes", "read"),
     [(1, 0.04, READ_SIZE), (1, 0.1, 32_000), (4, 0.0125, READ_SIZE), (4, 0.025, 32_000), (4, 10.0, LEAST_READ)],
 )
-def test_less_is_read_of_what_takes_more_than_its_share_of_a_turn(
-    bench, tmp_path, monkeypatch, connections, seconds, read
-):
-    service = bench.serve("logger", **file(tmp_path / "lines.log"))
-    collector = service.connected(Peer("127.0.0.1", 5000))
+def test_less_is_read_of_what_takes_more_than_its_share_of_a_turn(served, monkeypatch, connections, takes, read):
+    collector = served.connected(Peer("127.0.0.1", 5000))
     collector.makeConnection(transport := SimpleNamespace(read_size=0))
-    service.connections = set(range(connections))
-    clock = itertools.count(0.0, seconds)
+    served.connections = set(range(connections))
+    clock = itertools.count(0.0, takes)
     monkeypatch.setattr(_logger_connection, "monotonic", lambda: next(clock))
     collector.dataReceived(b"x" * 63_999 + b"\n")
     assert transport.read_size == read
-    service.connections = set()
+    served.connections = set()
 
 
 def test_files_are_put_away_when_asked(bench, tmp_path):
