@@ -116,6 +116,7 @@ class Pickup:
         self._call: Any = None
         self._is_running = False
         self._looking: Deferred[None] | None = None
+        self._problem = ""
         self._passed_over: set[Path] = set()  # what can be neither taken nor put aside
 
     def start(self) -> None:
@@ -147,7 +148,15 @@ class Pickup:
             self._call = self._reactor.callLater(INTERVAL, self._look)
 
     async def _take_all(self) -> None:
-        for path in await self._in_thread(self._names):
+        try:
+            paths = await self._in_thread(self._names)
+        except OSError as error:
+            if str(error) != self._problem:  # said once, not at every look
+                self._problem = str(error)
+                self.log.error("no mail is picked up: {why}", why=self._problem)
+            return
+        self._problem = ""
+        for path in paths:
             if not self._is_running:
                 return
             try:

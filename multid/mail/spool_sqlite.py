@@ -158,11 +158,13 @@ class SqliteSpool:
             await self.update(Update(id_, state=MailState.QUARANTINED, note="the content file is missing"))
 
     def _sweep_files(self) -> set[str]:
-        for path in (self.path / "incoming").iterdir():
-            path.unlink()
         names = {path.name for path in (self.path / "content").iterdir()}
-        for name in names - self._in_files:
-            (self.path / "content" / name).unlink()
+        left = [self.path / "content" / name for name in names - self._in_files]
+        for path in [*left, *(self.path / "incoming").iterdir()]:
+            try:
+                path.unlink()
+            except IsADirectoryError:
+                self.log.warn("{path}: a folder that is not the spool's, left as it is", path=str(path))
         sync_directory(self.path)
         return self._in_files - names
 

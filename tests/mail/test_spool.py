@@ -261,6 +261,19 @@ def test_select_takes_a_pattern_as_a_route_does(rig: Rig, pattern: str):
     ]
 
 
+def test_a_folder_among_its_files_does_not_keep_a_spool_from_opening(disk: Rig, tmp_path: Any):
+    disk.wait(disk.spool.close())
+    strange = [tmp_path / "mail" / where / "folder" for where in ("incoming", "content")]
+    for path in strange:
+        path.mkdir()
+    os.mkfifo(tmp_path / "mail" / "incoming" / "pipe")
+    disk.spool = disk.make()
+    disk.open()
+    assert disk.ids() == []
+    assert all(path.is_dir() for path in strange)
+    assert not (tmp_path / "mail" / "incoming" / "pipe").exists()
+
+
 def test_a_long_queue_is_listed_page_by_page(disk: Rig, tmp_path: Any):
     """Each mail once, the oldest first, also where few of many fit."""
     senders = [f"{number % 500}@x.test" for number in range(5000)]

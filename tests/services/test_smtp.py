@@ -108,6 +108,16 @@ def test_only_peers_in_networks_relay(bench: Bench, networks: list[str], *, rela
     assert len(queued(bench, service)) == relays
 
 
+def test_a_drop_directory_that_is_gone_is_said_once(bench: Bench, tmp_path: Path, logged: list[dict[str, Any]]) -> None:
+    service = bench.serve("smtp", **HERE)
+    (tmp_path / "mail.drop").rmdir()
+    for _ in range(2):
+        bench.loop.result(service._pickup._take_all())
+    [event] = [event for event in logged if "picked up" in event["log_format"]]
+    assert "log_failure" not in event
+    assert "mail.drop" in event["why"]
+
+
 def test_who_can_open_the_unix_socket_relays(bench: Bench, tmp_path: Path) -> None:
     service = bench.serve("smtp", **HERE, networks=[], listen=f"unix:{tmp_path}/smtp.sock")
     assert b"queued" in talk(bench, service, MAIL % b"")
