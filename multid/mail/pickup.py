@@ -2,7 +2,8 @@
 
 Each goes through a session in memory, so that it is completed, rewritten, limited and stored like any other, and its
 file is removed once the spool has it: a crash between the two takes it twice rather than not at all. What is refused
-for now is tried again; what is refused for good, or is no mail, stays beside the others as `NAME.refused`, and is said.
+for now is tried again, from the recipients that have not been taken. What is refused for good, or is no mail, stays
+beside the others as `NAME.refused`, and is said; the sender of a mail gets a report, which is left here as mail is.
 Anybody may put anything into the directory: nothing there keeps a mail waiting, or makes a mail of what is another's.
 """
 
@@ -20,10 +21,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from multid.mail.drop import Dropped, make_drop_directory, open_content, read_envelope
+from multid.mail.drop import Dropped, leave, make_drop_directory, open_content, read_envelope
+from multid.mail.dsn import MAX_RETURNED, Notice, build_report
+from multid.mail.envelope import Envelope, QueueIds, Recipient
 from multid.mail.inbound import Inbound, Reception
+from multid.mail.queued import Delivery, DeliveryState
 from multid.mail.reply import Reply, ReplyParser
-from multid.mail.settings import Peer
+from multid.mail.settings import InboundSettings, Peer
 from multid.mail.transfer import DotStuffer, FileBlocks
 
 INTERVAL = 1.0
@@ -118,6 +122,7 @@ class Pickup:
         self._looking: Deferred[None] | None = None
         self._problem = ""
         self._passed_over: set[Path] = set()  # what can be neither taken nor put aside
+        self._handed_over: dict[Path, int] = {}  # of mails that were taken in part: how many recipients
 
     def start(self) -> None:
         """Begin; where the directory cannot be made, that is said and nothing is picked up."""
@@ -182,16 +187,23 @@ class Pickup:
     async def _take(self, dropped: Dropped) -> None:
         recipients = list(dropped.recipients)
         most = self._reception().settings.max_recipients
-        for start in range(0, len(recipients), most):
+        for start in range(self._handed_over.pop(dropped.path, 0), len(recipients), most):
             reply = await self._submit(replace(dropped, recipients=tuple(recipients[start : start + most])))
             if reply.is_permanent:
-                await self._refuse(dropped.path, str(reply))
+                await self._return(replace(dropped, recipients=tuple(recipients[start:])), reply)
                 return
             if not reply.is_positive:
+                self._handed_over[dropped.path] = start
                 self.log.warn("{file}: not taken yet: {reply}", file=dropped.path.name, reply=str(reply))
                 return
         await self._in_thread(dropped.path.unlink)
         self.taken += 1
+
+    async def _return(self, dropped: Dropped, reply: Reply) -> None:
+        """Tell the sender of a mail that is refused; nobody is told of a report."""
+        if dropped.sender:
+            await self._in_thread(_leave_report, self.directory, dropped, reply, self._reception().settings)
+        await self._refuse(dropped.path, str(reply))
 
     async def _submit(self, dropped: Dropped) -> Reply:
         """Hold a session; return the first reply that is not positive, or the last."""
@@ -237,3 +249,24 @@ class Pickup:
 
     def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work, *arguments)
+
+
+def _leave_report(directory: Path, dropped: Dropped, reply: Reply, settings: InboundSettings) -> None:
+    with open(open_content(dropped), "rb") as file:
+        file.seek(dropped.offset)
+        content = file.read(MAX_RETURNED)
+        is_whole = not file.read(1)
+    id_, now = QueueIds()(), time()
+    recipients = tuple(Recipient(address) for address in dropped.recipients)
+    failed = Delivery(DeliveryState.FAILED, attempts=1, reply=reply)
+    notice = Notice(
+        "failed",
+        Envelope(id_, dropped.sender, recipients, len(content), now, origin="sendmail"),
+        [(recipient, failed) for recipient in recipients],
+        dropped.sender,
+        content,
+        is_whole,
+        retried_until=now,
+    )
+    report = build_report(notice, id_=id_, hostname=settings.hostname, domain=settings.domain, now=now)
+    leave(directory, "", [dropped.sender], report)

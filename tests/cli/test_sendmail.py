@@ -1,5 +1,6 @@
 """`multid sendmail`: its arguments, what it makes of a mail, and its way into the queue."""
 
+import email
 import json
 import os
 import pwd
@@ -226,6 +227,26 @@ def test_what_the_daemon_refuses_for_good_is_kept(multid):
     multid.wait_for("garbage: refused, and kept")
     assert (directory / "garbage.refused").read_bytes() == b"garbage\n"
     (directory / "garbage.refused").unlink()
+
+
+def test_the_sender_of_a_mail_that_is_refused_for_good_is_told(tmp_path):
+    relay = {**CONFIG["services"]["relay"], "limits": {"size": "64KiB"}}
+    with Multid(tmp_path, {"services": {"relay": relay}}) as running:
+        running.port("relay")
+        large = b"Subject: large\n\n" + b"x" * 70 + 1000 * (b"\n" + b"x" * 70)
+        assert sendmail(tmp_path, "-f", "me@example.org", "b@example.com", data=large).returncode == 0
+        running.wait_for("refused, and kept as it is: 552")
+        running.wait_for("from <>, 1 recipients")
+        (mail,) = queued(tmp_path)
+        assert (mail["sender"], mail["recipients"][0]["address"]) == ("", "me@example.org")
+        command = [BIN / "multid", "queue", "show", "--json", "--content", mail["id"]]
+        shown = subprocess.run(command, capture_output=True, cwd=tmp_path)
+        report = email.message_from_string(json.loads(shown.stdout)["text"])
+        assert report.get_content_type() == "multipart/report"
+        (failed,) = report.get_payload()[1].get_payload()[1:]
+        assert (failed["Final-Recipient"], failed["Status"]) == ("rfc822; b@example.com", "5.3.4")
+        assert "Subject: large" in report.get_payload()[2].get_payload()
+    assert [path.suffix for path in (tmp_path / "var" / "mail.drop").iterdir()] == [".refused"]
 
 
 def test_nothing_that_anybody_puts_there_keeps_a_mail_waiting(multid):
