@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,9 @@ def test_every_kind_has_a_test_file_a_stanza_and_documentation(kind) -> None:
 
 def test_nothing_of_ours_makes_twisted_a_package_of_its_own() -> None:
     assert not list((PROJECT / "twisted").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_group_is_repeated_possessively(path: Path) -> None:
+    """Before Python 3.11.5, which Debian 12 has not, `(ab)*+` keeps a part of what did not match; `(?>(ab)*)` does not."""
+    assert re.findall(r"\)(?:[*+?]|\{[\d,]*\})\+", path.read_text("utf-8")) == []

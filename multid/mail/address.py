@@ -14,15 +14,15 @@ MAX_LOCAL, MAX_DOMAIN, MAX_PATH = 64, 255, 256
 
 # What is not ASCII is allowed everywhere: classes name the ASCII that is not, since `re` takes 40 ms for the others.
 _ATOM = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]+'
-_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\[ -~])*+)"')
+_DOT_STRING = re.compile(rf"{_ATOM}(?>(?:\.{_ATOM})*)")
+_QUOTED = re.compile(r'"((?>(?:[^"\\]|\\[ -~])*))"')
 _LETTER_OR_DIGIT, _OR_HYPHEN = r"[^\x00-/:-@\[-^`{-\x7f]", r"[^\x00-,./:-@\[-^`{-\x7f]"
 _LABEL = rf"{_LETTER_OR_DIGIT}(?:{_OR_HYPHEN}{{0,61}}{_LETTER_OR_DIGIT})?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _PLAIN_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]++"
 _PLAIN_LABEL = r"\w(?:[\w-]*\w)?"
-_PLAIN = re.compile(rf"{_PLAIN_ATOM}(?:\.{_PLAIN_ATOM})*+@{_PLAIN_LABEL}(?:\.{_PLAIN_LABEL})*", re.ASCII)
-_PATH = re.compile(r'<((?:[^<>"\\]|"(?:[^"\\]|\\.)*+")*+)>')
+_PLAIN = re.compile(rf"{_PLAIN_ATOM}(?>(?:\.{_PLAIN_ATOM})*)@{_PLAIN_LABEL}(?:\.{_PLAIN_LABEL})*", re.ASCII)
+_PATH = re.compile(r'<((?>(?:[^<>"\\]|"(?>(?:[^"\\]|\\.)*)")*))>')
 _ROUTE = re.compile(r"@[^@:,\"]+(?:,@[^@:,\"]+)*:")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 

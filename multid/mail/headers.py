@@ -10,11 +10,11 @@ from functools import lru_cache
 from time import gmtime, strftime
 
 _BEGINNING = re.compile(rb"[ \t]|[!-9;-~]{1,256}+[ \t]{0,16}+:")
-_FIELDS = re.compile(rb"(?:[!-9;-~]{1,256}+[ \t]{0,16}+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)*+")
-_FIELD = re.compile(rb"([!-9;-~]{1,256}+)([ \t]{0,16}+:)([^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+)")
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_FIELDS = re.compile(rb"(?>(?:[!-9;-~]{1,256}+[ \t]{0,16}+:[^\r\n]*+\r\n(?>(?:[ \t][^\r\n]*+\r\n)*))*)")
+_FIELD = re.compile(rb"([!-9;-~]{1,256}+)([ \t]{0,16}+:)([^\r\n]*+\r\n(?>(?:[ \t][^\r\n]*+\r\n)*))")
+_QUOTED = r'"(?>(?:[^"\\]|\\.)*)"'
 _WORD = rf"(?:{_QUOTED}|[^\s()<>@,;:\\\"\[\]]++)(?:@(?:\[[^\]\s]*+\]|[^\s()<>@,;:\\\"\[\]]++))?"
-_TOKEN = re.compile(rf"\\.|[(),;:]|<(?:{_QUOTED}|[^<>\"])*+>|{_WORD}|\S", re.DOTALL)
+_TOKEN = re.compile(rf"\\.|[(),;:]|<(?>(?:{_QUOTED}|[^<>\"])*)>|{_WORD}|\S", re.DOTALL)
 _RECEIVED = re.compile(rb"^received[ \t]{0,16}:", re.IGNORECASE | re.MULTILINE)
 
 
