@@ -123,5 +123,5 @@ def test_nothing_of_ours_makes_twisted_a_package_of_its_own() -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_group_is_repeated_possessively(path: Path) -> None:
-    """Before Python 3.11.5, which Debian 12 has not, `(ab)*+` keeps a part of what did not match; `(?>(ab)*)` does not."""
+    """Before Python 3.11.5, as on Debian 12, `(ab)*+` keeps a part of what did not match; `(?>(ab)*)` does not."""
     assert re.findall(r"\)(?:[*+?]|\{[\d,]*\})\+", path.read_text("utf-8")) == []

@@ -2,8 +2,9 @@ r"""The header in which a proxy names the client: PROXY protocol, versions 1 and
 
 `parse_header` looks at the first octets of a connection, as many as have come, and returns the header and its length,
 None if more must come, or raises `ProxyError` as soon as no octet to come could make it right. A header is at most 107
-octets (version 1, ended by CRLF) or `MAX_LENGTH` and 16 (version 2). Addresses are parsed, never passed
-on as text: what a `Proxied` holds is an IP address, an IPv4 one also when it came mapped into IPv6. TLVs are skipped.
+octets (version 1, ended by CRLF, or by a bare LF as some senders do) or `MAX_LENGTH` and 16 (version 2). Addresses are
+parsed, never passed on as text: what a `Proxied` holds is an IP address, an IPv4 one also when it came mapped into
+IPv6. TLVs are skipped.
 """
 
 import ipaddress
@@ -58,9 +59,7 @@ def parse_header(data: bytes) -> tuple[Proxied, int] | None:
         if len(data) >= _V1_LONGEST:
             raise ProxyError("longer than 107 octets")
         return None
-    if data[end - 1 : end] != b"\r":
-        raise ProxyError("not ended by CRLF")
-    return _version_1(data[: end - 1]), end + 1
+    return _version_1(data[:end].removesuffix(b"\r")), end + 1
 
 
 def _version_1(line: bytes) -> Proxied:

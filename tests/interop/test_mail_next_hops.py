@@ -52,7 +52,7 @@ class Relay:
             QueueSettings("me.test", BounceSettings("me.test", "me.test"), (route,), RetryPolicy(jitter=0.0)),
             new_id=self.spool.new_id,
         )
-        loop.result(self.queue.start())
+        self.queue.start(loop.result(self.spool.scan()))
 
     def send(self, content: bytes, **fields: Any) -> str:
         """Hand in a mail and let the queue try it; return what came of it."""

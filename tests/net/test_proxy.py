@@ -27,6 +27,7 @@ TLVS = b"\x04\0\x03\0\0\0" + b"\x02\0\x0bexample.org"
 
 RIGHT = {
     b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 25\r\n": V4,
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 25\n": V4,
     b"PROXY TCP6 2001:db8::7 2001:DB8:0:0::1 51000 25\r\n": V6,
     b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 51000 25\r\n": V4,
     b"PROXY TCP4 0.0.0.0 255.255.255.255 0 65535\r\n": Proxied(("0.0.0.0", 0), ("255.255.255.255", 65535)),
@@ -67,9 +68,6 @@ WRONG = {
     b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 -1\r\n": "not a port",
     b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 \xb2\r\n": "not a port",
     b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 25\r\r\n": "not a port",
-    b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 25\n": "not ended by CRLF",
-    b"PROXY UNKNOWN\n": "not ended by CRLF",
-    b"PROXY \n": "not ended by CRLF",
     b"PROXY UNKNOWN " + b"x" * 93: "longer than 107 octets",
     v2(command=0x11, body=packed(V4)): "unknown version or command",
     v2(command=0x22, body=packed(V4)): "unknown version or command",
