@@ -1,37 +1,38 @@
 # The two commands are `make run` and `make test`; each does all of its own set-up.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
-run: .venv/.installed
+run: $(VENV)/.installed
 	$(BIN)/twistd -n --pidfile= multid -c config/multid.yaml
 
-test: .venv/.tools
+test: $(VENV)/.tools
 	$(BIN)/pytest --numprocesses=auto $(ARGS)
 
-lint: .venv/.tools
+lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-coverage: .venv/.tools
+coverage: $(VENV)/.tools
 	rm -f .coverage .coverage.*
 	-$(BIN)/coverage run -m pytest -q $(ARGS)  # whether the tests pass is for `make test` to say
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 
-campaigns: .venv/.tools
+campaigns: $(VENV)/.tools
 	$(BIN)/pytest -m campaign $(ARGS)
 
-broken: .venv/.tools
+broken: $(VENV)/.tools
 	$(BIN)/pytest -m broken $(ARGS)
 
-system: .venv/.tools
+system: $(VENV)/.tools
 	$(BIN)/pytest -m system $(ARGS)
 
-docs: .venv/.tools
+docs: $(VENV)/.tools
 	$(BIN)/python docs/generate.py
 
-bench: .venv/.tools
+bench: $(VENV)/.tools
 	$(BIN)/python -m bench $(ROW)
 
 # For the system, as root: a virtual environment below PREFIX, the command, the systemd unit, manual pages.
@@ -48,18 +49,18 @@ install:
 deb:
 	PYTHON=$(DEB_PYTHON) packaging/build-deb
 
-.venv/.installed: pyproject.toml
-	$(PYTHON) -m venv .venv
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	$(BIN)/python -m compileall -q multid
 	touch $@
 
-.venv/.tools: pyproject.toml
-	$(PYTHON) -m venv .venv
+$(VENV)/.tools: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@ .venv/.installed
+	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf .venv dist build
+	rm -rf $(VENV) dist build
 
 .PHONY: install deb run test lint coverage campaigns broken system bench clean docs
