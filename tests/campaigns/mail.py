@@ -82,7 +82,8 @@ class NextHop:
         """Return the reply to a mail, which arrives if that is positive."""
         return self.answer
 
-    def take(self, content: bytes) -> None:
+    def take(self, content: bytes, connected: float) -> None:
+        """Note a mail that came over a connection made at that moment of the monotonic clock."""
         head, _, rest = content.partition(b"\r\n\r\n")
         number = number_of(content)
         if number is None:
@@ -102,6 +103,7 @@ class _Arrivals(asyncio.Protocol):
 
     def connection_made(self, transport) -> None:
         self._transport = transport
+        self._connected = time.monotonic()
         transport.write(b"220 hop.example ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
@@ -139,7 +141,7 @@ class _Arrivals(asyncio.Protocol):
         self._in_mail = False
         answer = self._hop.answer_to(content)
         if answer.startswith(b"2"):
-            self._hop.take(content)
+            self._hop.take(content, self._connected)
         self._transport.write(answer)
         return True
 

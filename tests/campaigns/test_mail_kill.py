@@ -34,7 +34,11 @@ PATIENCE = 60.0
 
 
 class Flapping(NextHop):
-    """A next hop that is away again and again, and puts off one mail in five; `times` are those of each arrival."""
+    """A next hop that is away again and again, and puts off one mail in five.
+
+    `times` are when the connections were made over which each mail came: what a killed daemon had sent may be read
+    after its end, but its connections were made before.
+    """
 
     def __init__(self, seed: int) -> None:
         self.times: dict[int, list[float]] = {}
@@ -47,11 +51,11 @@ class Flapping(NextHop):
     def answer_to(self, content: bytes) -> bytes:
         return b"451 4.3.0 Not now\r\n" if self._lots.random() < 0.2 else super().answer_to(content)
 
-    def take(self, content: bytes) -> None:
-        super().take(content)
+    def take(self, content: bytes, connected: float) -> None:
+        super().take(content, connected)
         number = number_of(content)
         if number is not None:
-            self.times.setdefault(number, []).append(time.monotonic())
+            self.times.setdefault(number, []).append(connected)
 
     def _flap(self) -> None:
         lots = random.Random(self._lots.random())
@@ -80,8 +84,8 @@ class Ends:
         self.times.append(time.monotonic())
 
     def doubled(self, hop: Flapping) -> Counter[int | None]:
-        """Return how many mails arrived before each end and again after it, None for those without one in between."""
-        return Counter(self._between(*pair) for times in hop.times.values() for pair in pairwise(times))
+        """Return how many mails came from before each end and again from after it, None for those from one daemon."""
+        return Counter(self._between(*pair) for times in hop.times.values() for pair in pairwise(sorted(times)))
 
     def _between(self, first: float, second: float) -> int | None:
         return next((n for n, at in enumerate(self.times) if first <= at <= second), None)
