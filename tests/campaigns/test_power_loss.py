@@ -61,7 +61,7 @@ def test_mail(campaign, tmp_path, disk) -> None:
             refused |= senders.refused
         with Multid(tmp_path, {"services": {"smtp": smtp}}) as multid:
             multid.port("smtp")
-            happens(lambda: acknowledged <= set(hop.arrived), within=15)
+            happens(lambda: acknowledged <= set(hop.arrived), within=campaign.times(15, 120))
             multid.stop()
     campaign.ledger.update(
         {
