@@ -161,6 +161,7 @@ class Pickup:
                 self.log.error("no mail is picked up: {why}", why=self._problem)
             return
         self._problem = ""
+        self._handed_over = {path: count for path, count in self._handed_over.items() if path in paths}
         for path in paths:
             if not self._is_running:
                 return
@@ -200,9 +201,13 @@ class Pickup:
         self.taken += 1
 
     async def _return(self, dropped: Dropped, reply: Reply) -> None:
-        """Tell the sender of a mail that is refused; nobody is told of a report."""
-        if dropped.sender:
-            await self._in_thread(_leave_report, self.directory, dropped, reply, self._reception().settings)
+        """Tell the sender of a mail that is refused, now or at a later look; nobody is told of a report."""
+        try:
+            if dropped.sender:
+                await self._in_thread(_leave_report, self.directory, dropped, reply, self._reception().settings)
+        except OSError as error:
+            self.log.warn("{file}: refused, its sender not told yet: {why}", file=dropped.path.name, why=str(error))
+            return
         await self._refuse(dropped.path, str(reply))
 
     async def _submit(self, dropped: Dropped) -> Reply:

@@ -2,7 +2,7 @@
 
 TLS 1.2 has forward secrecy and authenticated ciphers only, nothing is compressed or renegotiated. A client whose
 certificate `client_ca` did not issue, or which has none, does not get through the handshake. Why a handshake failed is
-known afterwards, in one word to count by and in OpenSSL's own (`failure`).
+known afterwards, in one word to count by and in OpenSSL's own (`handshake_failure`).
 """
 
 from pathlib import Path
@@ -31,6 +31,7 @@ _FAILURES = (
 )
 """What OpenSSL's words begin or go on with, and what is counted; the first that fits decides, `other` if none does."""
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
+_KEY = b"PRIVATE KEY-----"
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -61,7 +62,7 @@ class _Connection(SSL.Connection):
             raise
 
 
-def failure(connection: Any, *, is_late: bool) -> tuple[str, str]:
+def handshake_failure(connection: Any, *, is_late: bool) -> tuple[str, str]:
     """Return why the handshake of a connection failed: the word to count by, and what there is to tell."""
     words = getattr(connection, "failure", "")
     if not words:
@@ -99,7 +100,8 @@ def _use_certificate(context: SSL.Context, certificate: Path, key: Path) -> None
     except SSL.Error:
         raise ValueError(f"{certificate} holds no certificate that can be used") from None
     try:
-        read_octets(key)
+        if _KEY not in read_octets(key):
+            raise ValueError(f"{key} holds no private key of {certificate}")
         context.use_privatekey_file(str(key))
     except OSError as error:
         raise ValueError(f"no private key can be read from {key}: {error.strerror}") from None

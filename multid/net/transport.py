@@ -20,7 +20,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.python.failure import Failure
 
-from multid.net.tls import failure
+from multid.net.tls import handshake_failure
 from multid.net.tls_layer import start_tls
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class StreamTransport(tcp.Server):
         if self.disconnected:
             return
         if self.handshaking_since is not None and self.end in {"", "handshake"}:
-            self.service.handshake_failed(self.peer, *failure(self.getHandle(), is_late=bool(self.end)))
+            self.service.handshake_failed(self.peer, *handshake_failure(self.getHandle(), is_late=bool(self.end)))
             self.end = "handshake"
         self.end = self.end or _end(reason)
         try:

@@ -63,3 +63,17 @@ def test_nobody_is_told_of_a_report(tmp_path: Path, reply: Reply):
     leave(tmp_path, "", ["me@x"], b"A: b\r\n\r\n")
     Scripted(tmp_path, [reply]).look()
     assert [path.suffix == ".refused" for path in tmp_path.iterdir()] == [reply is NEVER]
+
+
+def test_a_refused_mail_whose_sender_cannot_be_told_yet_is_looked_at_again(tmp_path: Path, monkeypatch):
+    leave(tmp_path, "me@x", ["1@x"], b"A: b\r\n\r\n")
+    (mail,) = tmp_path.iterdir()
+    pickup = Scripted(tmp_path, [NEVER, NEVER])
+    with monkeypatch.context() as full:
+        full.setattr(
+            "multid.mail.pickup.leave", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
+        pickup.look()
+    assert list(tmp_path.iterdir()) == [mail]
+    pickup.look()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".refused"]

@@ -1,5 +1,6 @@
 """TLS: our certificate, the client's, a handshake that does not come, and certificates that change."""
 
+import os
 import shutil
 import socket
 import ssl
@@ -191,6 +192,7 @@ def keys_of(authority: Authority, tmp_path: Path, name: str) -> dict[str, str]:
     other = authority.issue("other.example")
     (tmp_path / "empty").write_text("nothing")
     (tmp_path / "broken").write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+    os.mkfifo(tmp_path / "fifo")
     return {
         "missing": {"certificate": str(tmp_path / "missing")},
         "empty": {"certificate": str(tmp_path / "empty")},
@@ -198,6 +200,7 @@ def keys_of(authority: Authority, tmp_path: Path, name: str) -> dict[str, str]:
         "no key": {"certificate": str(authority.file)},
         "missing key": {"certificate": str(good), "key": str(tmp_path / "missing")},
         "other key": {"certificate": str(good), "key": str(other)},
+        "waiting key": {"certificate": str(good), "key": str(tmp_path / "fifo")},
         "empty ca": {"certificate": str(good), "client_ca": str(tmp_path / "empty")},
         "broken ca": {"certificate": str(good), "client_ca": str(tmp_path / "broken")},
     }[name]
@@ -211,6 +214,7 @@ def keys_of(authority: Authority, tmp_path: Path, name: str) -> dict[str, str]:
         ("broken", "broken holds no certificate that can be used"),
         ("no key", "Authority.pem holds no private key of .*Authority.pem"),
         ("missing key", "no private key can be read from .*missing"),
+        ("waiting key", "fifo holds no private key of .*good.example.pem"),
         ("other key", "other.example.pem holds no private key of .*good.example.pem"),
         ("empty ca", "empty holds no certificate"),
         ("broken ca", "broken holds no certificate that can be used"),
